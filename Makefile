@@ -1,0 +1,63 @@
+# `make help` lists the targets. Only Go is needed for run, build, test, race,
+# fuzz and golden; lint and fmt build their tool from its Go module, once, into
+# BINNACLE_CACHE; test-system and bench need what test/packages.txt names.
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# Tools and virtual machine kernels are kept here, by version, outside the
+# checkout: a second checkout or a cleaned one finds them again.
+export BINNACLE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/binnacle
+
+LINT_VERSION = v2.15.0
+LINT = $(BINNACLE_CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
+
+# How long each fuzz target runs.
+FUZZTIME ?= 10s
+
+# Packages that run under the race detector.
+RACE_PACKAGES ?= ./...
+
+.PHONY: help run build test test-system race lint fmt fuzz bench golden
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build and start agent and server in one process on 127.0.0.1:7070
+	build/binnacle run
+
+build: ## build build/binnacle, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/binnacle ./cmd/binnacle
+
+test: ## vet and unit tests of all packages
+	$(GO) vet ./...
+	$(GO) test ./...
+
+test-system: build ## functional tests on this host and in a cgroup v2 machine, then black-box tests of build/binnacle
+	GO='$(GO)' bash test/system.sh
+
+race: ## unit tests under the race detector
+	$(GO) test -race $(RACE_PACKAGES)
+
+lint: $(LINT) ## run the linters of .golangci.yml
+	$(LINT) run
+	$(LINT) run --build-tags system ./test/...
+	LINT='$(LINT)' bash test/depguard.sh
+
+fmt: $(LINT) ## format the code
+	$(LINT) fmt
+
+$(LINT):
+	mkdir -p $(@D)
+	CGO_ENABLED=0 GOFLAGS= GOBIN=$(@D) $(GO) install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+fuzz: ## run every fuzz target for FUZZTIME
+	GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash test/fuzz.sh
+
+bench: build ## measure the budgets, print a table, write build/bench.json
+	$(GO) run ./test/bench -out build/bench.json
+
+golden: ## rewrite the golden files of the tests
+	GO='$(GO)' bash test/golden.sh
