@@ -88,15 +88,22 @@ func (f *FS) UpperDir(pid int) (string, error) {
 	return upper, err
 }
 
-// upperDir finds upperdir= in the options of an overlay mount. Commas inside
-// a path are escaped: by the kernel as \054, by the mounter as \, which the
-// kernel shows as \134, (134 is the backslash).
+// upperDir finds upperdir= in the options of an overlay mount. A path is
+// escaped twice: commas, colons and backslashes by the mounter with a
+// backslash, then that and more by the kernel in octal ("a,b" is a\134\054b).
 func upperDir(options string) string {
-	options = strings.ReplaceAll(options, `\134,`, `\054`)
 	for option := range strings.SplitSeq(options, ",") {
-		if value, ok := strings.CutPrefix(option, "upperdir="); ok {
-			return unescape([]byte(value))
+		value, ok := strings.CutPrefix(option, "upperdir=")
+		if !ok {
+			continue
 		}
+		path := []byte(unescape([]byte(value)))
+		for i := 0; i < len(path); i++ {
+			if path[i] == '\\' {
+				path = append(path[:i], path[i+1:]...)
+			}
+		}
+		return string(path)
 	}
 	return ""
 }
