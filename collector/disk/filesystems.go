@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -56,12 +57,34 @@ func classOf(fsType string) class {
 }
 
 // host finds the mounts of the host, and how to get at its files from here.
-type host struct{ procRoot string }
+type host struct {
+	procRoot string
+	ttl      time.Duration // how long a reading of the mounts is good for
 
-// mounts returns the host's mounts and what to put before its paths: nothing
-// if we share its mount namespace (or may not look at process 1, and then
-// have to take ours for it), else process 1's root.
+	mu     sync.Mutex
+	at     time.Time
+	prefix string
+	list   []*mountinfo.Info
+}
+
+// mounts returns the host's mounts and what to put before its paths. Neither
+// asks any file system but proc. The slice is shared.
 func (h *host) mounts() (prefix string, mounts []*mountinfo.Info, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.list == nil || time.Since(h.at) >= h.ttl {
+		prefix, list, err := h.read()
+		if err != nil {
+			return h.prefix, h.list, err
+		}
+		h.prefix, h.list, h.at = prefix, list, time.Now()
+	}
+	return h.prefix, h.list, nil
+}
+
+// read reads the mounts of process 1 and finds them below its root. If we
+// share its mount namespace, or may not look at it, ours are the host's.
+func (h *host) read() (prefix string, mounts []*mountinfo.Info, err error) {
 	pid := "self"
 	theirs, err := os.Readlink(filepath.Join(h.procRoot, "1/ns/mnt"))
 	if err == nil {
@@ -73,12 +96,12 @@ func (h *host) mounts() (prefix string, mounts []*mountinfo.Info, err error) {
 	path := filepath.Join(h.procRoot, pid, "mountinfo")
 	f, err := os.Open(path)
 	if err != nil {
-		return prefix, nil, fmt.Errorf("read mounts: %w", err)
+		return "", nil, fmt.Errorf("read mounts: %w", err)
 	}
 	defer f.Close()
 	mounts, err = mountinfo.GetMountsFromReader(f, nil)
 	if err != nil {
-		return prefix, nil, fmt.Errorf("parse %s: %w", path, err)
+		return "", nil, fmt.Errorf("parse %s: %w", path, err)
 	}
 	return prefix, mounts, nil
 }

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"errors"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,20 +24,15 @@ type inode struct {
 }
 
 func newSystem() *system {
-	var noStatx atomic.Bool
+	stat := statx
+	// ENOSYS before Linux 4.11, EPERM under old seccomp filters. Asked once:
+	// one walk must not mix the two, since only statx tells the mount.
+	if _, err := statx(unix.AT_FDCWD, "/"); err != nil {
+		stat = fstatat
+	}
 	return &system{
 		open: openDirectory,
-		stat: func(dir int, name string) (inode, error) {
-			if !noStatx.Load() {
-				i, err := statx(dir, name)
-				// ENOSYS before Linux 4.11, EPERM under old seccomp filters.
-				if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
-					return i, err
-				}
-				noStatx.Store(true)
-			}
-			return fstatat(dir, name)
-		},
+		stat: stat,
 		getdents: func(dir int, buf []byte) (n int, err error) {
 			err = retry(func() error { n, err = unix.Getdents(dir, buf); return err })
 			return n, err

@@ -116,7 +116,7 @@ func New(opts Options) *Walker {
 	return &Walker{
 		opts: opts, log: opts.Logger, metrics: m,
 		guard: newGuard(opts.Timeout, opts.Logger, m),
-		host:  &host{procRoot: opts.ProcRoot},
+		host:  &host{procRoot: opts.ProcRoot, ttl: opts.FilesystemInterval},
 		spend: limit.WaitN,
 		wake:  make(chan struct{}, 1), watched: map[string]*watched{},
 	}
