@@ -196,7 +196,7 @@ func (c *client) explain(err error) error {
 	case errors.As(err, &answer):
 		return errors.New(answer.Msg)
 	case status == http.StatusOK:
-		return fmt.Errorf("%s sent a result of a type that only -o json can print: %w", addr, err)
+		return errors.New("the result is of a type that only -o json can print")
 	}
 	return explainConnection(addr, err)
 }
