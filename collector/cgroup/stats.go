@@ -5,7 +5,7 @@ package cgroup
 // field is a real 0, so every reader starts from Stats.Reset.
 const None = ^uint64(0)
 
-// Groups of statistics that cost one or more file reads each. A caller asks
+// Set names groups of statistics that cost one or more file reads each. A caller asks
 // for the ones it wants and learns which could be read.
 type Set uint32
 
@@ -44,6 +44,10 @@ type Stats struct {
 	Cpuset  Cpuset
 	NUMA    []NUMANode
 	Procs   Procs
+
+	// buf receives file contents, path the name of a file to open. They are
+	// here so that concurrent readings of different groups share nothing.
+	buf, path []byte
 }
 
 // CPU time and CFS bandwidth. Times in nanoseconds.
@@ -86,8 +90,8 @@ type Pids struct {
 	EventsMax uint64
 }
 
-// DeviceIO is the block I/O of one device. Discards and cost.* exist on v2
-// only. Times in nanoseconds.
+// DeviceIO is the block I/O of one device. cost.* exists on v2 only, and
+// discards on kernels since 4.19. Times in nanoseconds.
 type DeviceIO struct {
 	Major, Minor                                 uint32
 	ReadBytes, WriteBytes, Reads, Writes         uint64

@@ -1,0 +1,157 @@
+package cgroup
+
+import (
+	"errors"
+	"hash/fnv"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone is returned for a group whose directory has been removed.
+var ErrGone = errors.New("cgroup: the group is gone")
+
+const (
+	// seldomEvery is after how many readings configuration is looked at
+	// again without a sign that it changed: each minute at 5 s.
+	seldomEvery = 12
+	// probeEvery is after how many readings absent files are tried again.
+	probeEvery = 5 * seldomEvery
+	// youngFor is how long after its discovery a group may still be under
+	// construction: other hierarchies follow, v2 controllers get enabled.
+	youngFor = 5 * time.Second
+)
+
+// Group is one cgroup, on v1 in all hierarchies where its path exists. Its
+// methods are safe for concurrent use.
+type Group struct {
+	tree     *Tree
+	id       string
+	identity Identity
+	created  time.Time
+	found    time.Time
+
+	// stale: configuration was written to, or the next reading may be the
+	// last one.
+	stale atomic.Bool
+	// procsHier is the hierarchy where processes were seen last.
+	procsHier atomic.Int32
+	// read counts successful readings, for telling whether one came after
+	// the last process had gone.
+	read atomic.Uint64
+
+	// mu guards what follows. It may be taken while Tree.mu is held, never
+	// the other way round.
+	mu       sync.Mutex
+	files    []file      // by source
+	huge     []hugeFiles // by Tree.hugeSources
+	gone     bool
+	readings uint64
+	seldom   seldomValues
+	bfq      bool
+
+	// What follows belongs to the goroutine of Tree.Run.
+	watch groupWatch
+}
+
+// seldomValues are kept from one looking at the configuration to the next.
+type seldomValues struct {
+	have    Set // sets whose files were looked at
+	read    Set // of these, those that could be read
+	spec    Spec
+	cpuset  Cpuset
+	pidsMax uint64
+}
+
+func newGroup(t *Tree, id string, now time.Time) *Group {
+	g := &Group{tree: t, id: id, identity: identify(id), created: now, found: now}
+	g.files = make([]file, len(t.sources))
+	g.seldom.pidsMax = None
+	g.seldom.spec, g.seldom.cpuset = noSpec, noCpuset
+	g.procsHier.Store(-1)
+	g.watch.init(len(t.layout.hiers))
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // never fails
+	// Groups found together look at their configuration at different ticks.
+	g.readings = uint64(h.Sum32()) % probeEvery
+	return g
+}
+
+// ID is the path of the group below the root of its hierarchy, as cAdvisor
+// and the kubelet show it: "/" or "/kubepods/burstable/pod<uid>/<id>".
+func (g *Group) ID() string { return g.id }
+
+// Identity is what the path tells about the group.
+func (g *Group) Identity() Identity { return g.identity }
+
+// CreatedAt is when the group was made, by the oldest time stamp of its
+// directories, or when it was noticed if that is older.
+func (g *Group) CreatedAt() time.Time { return g.created }
+
+// Pids appends the processes in this very group that have a pid in the pid
+// namespace of the reader.
+func (g *Group) Pids(dst []int) ([]int, error) {
+	s := Stats{path: make([]byte, 0, 256)}
+	b, err := g.readProcs(&s)
+	if err != nil {
+		return dst, err
+	}
+	return appendPids(dst, b), nil
+}
+
+// readProcs reads cgroup.procs anew, from the first hierarchy that has
+// processes.
+func (g *Group) readProcs(s *Stats) ([]byte, error) {
+	var b []byte
+	last := ErrGone
+	for _, h := range g.tree.layout.primary {
+		fd, err := openPath(s, g.tree.layout.hiers[h].dir, g.id, procsFile)
+		if err != nil {
+			continue
+		}
+		b, err = readAll(fd, s, true)
+		_ = unix.Close(fd) // nothing was written
+		if err != nil {
+			continue
+		}
+		last = nil
+		if len(b) > 0 {
+			g.procsHier.Store(int32(h))
+			return b, nil
+		}
+	}
+	return nil, last
+}
+
+// close gives the descriptors back; every later reading finds the group gone.
+func (g *Group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	for i := range g.files {
+		g.drop(&g.files[i])
+	}
+	for i := range g.huge {
+		g.huge[i].each(g.drop)
+	}
+}
+
+// drop closes a kept descriptor. g.mu is held.
+func (g *Group) drop(f *file) {
+	if f.state == fileKept {
+		_ = unix.Close(int(f.fd)) // nothing was written
+		g.tree.budget.give()
+	}
+	f.state = fileUnknown
+}
+
+// oldest returns the earlier of t and the modification time of a file.
+func oldest(t time.Time, path string) time.Time {
+	if fi, err := os.Lstat(path); err == nil && fi.ModTime().Before(t) {
+		return fi.ModTime()
+	}
+	return t
+}

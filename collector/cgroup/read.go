@@ -1,0 +1,267 @@
+package cgroup
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reading is the state of one call of Group.Read.
+type reading struct {
+	s      *Stats
+	want   Set
+	seldom bool // look at configuration as well
+	young  bool // a file may be absent only because it is not there yet
+	got    Set
+	failed Set
+	gone   bool
+	seen   bool // at least one file could be read
+
+	bfqAsked, bfq bool // see useBFQ
+}
+
+// Read resets s and reads the wanted sets into it. s.Read says which of them
+// were there and could be parsed; a file that cannot be parsed is counted and
+// costs its set, nothing else.
+//
+// The error wraps ErrGone when the group vanished before or during the
+// reading; what was read until then is in s.
+func (g *Group) Read(s *Stats, want Set) error {
+	s.Reset()
+	if Set(g.tree.want.Load()) != want {
+		g.tree.want.Store(uint32(want))
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return ErrGone
+	}
+	g.readings++
+	r := reading{s: s, want: want}
+	r.seldom = g.stale.Swap(false) || g.readings%seldomEvery == 0 || want&^g.seldom.have != 0
+	r.young = g.readings%probeEvery == 0 || !g.found.IsZero() && g.isYoung()
+	s.Spec, s.Cpuset, s.Pids.Max = g.seldom.spec, g.seldom.cpuset, g.seldom.pidsMax
+	g.readSources(&r)
+	if want&SetHugetlb != 0 {
+		g.readHugetlb(&r)
+	}
+	g.keepSeldom(&r)
+	s.Read = r.got &^ r.failed
+	if r.gone || !r.seen && !g.hasDir() {
+		g.tree.counts.vanished.Add(1)
+		return ErrGone
+	}
+	g.read.Add(1)
+	return nil
+}
+
+// hasDir tells whether the group exists in any hierarchy where groups are
+// discovered.
+func (g *Group) hasDir() bool {
+	for _, h := range g.tree.layout.primary {
+		if exists(g.tree.layout.hiers[h].path(g.id)) {
+			return true
+		}
+	}
+	return false
+}
+
+// isYoung forgets the time of discovery when it no longer matters, so that
+// the clock is not asked at each reading of an old group. g.mu is held.
+func (g *Group) isYoung() bool {
+	if time.Since(g.found) < youngFor {
+		return true
+	}
+	g.found = time.Time{}
+	return false
+}
+
+// readSources reads the files of the wanted sets. g.mu is held.
+func (g *Group) readSources(r *reading) {
+	procs := g.procsSource()
+	for i := range g.tree.sources {
+		src := &g.tree.sources[i]
+		if src.set&r.want == 0 || src.kind == seldom && !r.seldom {
+			continue
+		}
+		if src.unlessAt >= 0 && g.files[src.unlessAt].state != fileAbsent {
+			continue
+		}
+		if src.set == SetProcs && i != procs {
+			continue
+		}
+		if src.kind == ifNoIO && !g.useBFQ(r) {
+			continue
+		}
+		g.readSource(r, i)
+	}
+	if r.bfq {
+		g.bfq = hasIO(r.s)
+	}
+}
+
+// useBFQ: the throttling layer counts nothing for a device that never had a
+// limit, bfq counts only what it schedules. bfq's counters are looked at when
+// the others are zero, each time once they have shown something. g.mu is held.
+func (g *Group) useBFQ(r *reading) bool {
+	if !r.bfqAsked {
+		r.bfqAsked = true
+		r.bfq = (g.bfq || r.seldom) && !hasIO(r.s)
+	}
+	return r.bfq
+}
+
+func hasIO(s *Stats) bool {
+	for i := range s.IO {
+		if t := s.IO[i].TotalBytes; t != 0 && t != None {
+			return true
+		}
+	}
+	return false
+}
+
+// readSource reads and parses one file. g.mu is held.
+func (g *Group) readSource(r *reading, i int) {
+	src := &g.tree.sources[i]
+	b, err := g.load(r, &g.files[i], src)
+	if err == nil && !src.parse(g.tree.parser, b, r.s) {
+		err = errParse
+	}
+	if err != nil {
+		g.note(r, src, err)
+		return
+	}
+	r.seen = true
+	r.got |= src.set
+}
+
+// note records why a file gave no value.
+func (g *Group) note(r *reading, src *source, err error) {
+	switch err {
+	case errAbsent:
+	case ErrGone:
+		r.gone = true
+	case errNoFile:
+		r.failed |= src.set
+		g.tree.counts.noDescriptor.Add(1)
+	default: // does not parse, or longer than anything the kernel writes
+		r.seen = true
+		r.failed |= src.set
+		g.tree.counts.parseError(src.name)
+	}
+}
+
+// load reads one file through its descriptor, opening it when need be. g.mu
+// is held.
+func (g *Group) load(r *reading, f *file, src *source) ([]byte, error) {
+	if f.state == fileAbsent {
+		if !r.young {
+			return nil, errAbsent
+		}
+		f.state = fileUnknown
+	}
+	list := src.set == SetProcs
+	if f.state == fileKept {
+		b, err := readAll(int(f.fd), r.s, list)
+		if err == nil {
+			return b, nil
+		}
+		err = classify(err, false)
+		g.drop(f)
+		if err == errAbsent {
+			f.state = fileAbsent
+		}
+		return nil, err
+	}
+	fd, err := openPath(r.s, g.tree.layout.hiers[src.hier].dir, g.id, src.name)
+	if err != nil {
+		return nil, g.openFailed(f, err)
+	}
+	b, err := readAll(fd, r.s, list)
+	if err != nil {
+		_ = unix.Close(fd) // nothing was written
+		return nil, g.openFailed(f, err)
+	}
+	g.settle(f, fd, src.kind)
+	return b, nil
+}
+
+// openFailed remembers a file that is not there or cannot be read. A file
+// that was there before and is not any more is a group being removed.
+func (g *Group) openFailed(f *file, err error) error {
+	err = classify(err, true)
+	if err == errAbsent {
+		if f.state == fileLoose {
+			err = ErrGone
+		}
+		f.state = fileAbsent
+	}
+	return err
+}
+
+// settle keeps the descriptor of a file that was just read, or closes it.
+func (g *Group) settle(f *file, fd int, kind sourceKind) {
+	if kind == eachTime || kind == ifNoIO {
+		if g.tree.budget.take(true) {
+			f.fd, f.state = int32(fd), fileKept
+			return
+		}
+		g.tree.counts.unkept.Add(1)
+	}
+	_ = unix.Close(fd) // nothing was written
+	f.state = fileLoose
+}
+
+// keepSeldom stores configuration that was looked at, and says of what was
+// not looked at whether it could be read last time. g.mu is held.
+func (g *Group) keepSeldom(r *reading) {
+	k := &g.seldom
+	if !r.seldom {
+		r.got |= k.read & r.want
+		return
+	}
+	k.have |= r.want
+	only := SetSpec | SetCpuset
+	k.read = k.read&^(r.want&only) | r.got&only&^r.failed
+	k.spec, k.cpuset, k.pidsMax = r.s.Spec, r.s.Cpuset, r.s.Pids.Max
+}
+
+// procsSource is the source of cgroup.procs to read: where processes were
+// seen, else the first that is not absent. g.mu is held.
+func (g *Group) procsSource() int {
+	first := -1
+	for i := len(g.tree.sources) - len(g.tree.layout.primary); i < len(g.tree.sources); i++ {
+		if int32(g.tree.sources[i].hier) == g.procsHier.Load() {
+			return i
+		}
+		if first < 0 && g.files[i].state != fileAbsent {
+			first = i
+		}
+	}
+	return first
+}
+
+// Files lists the files that a reading of the wanted sets reads every time
+// as things are now, in order: what a measurement of the cost has to compare
+// with. On v1 cgroup.procs has to be opened anew at each reading.
+func (g *Group) Files(want Set) []string {
+	var s Stats
+	_ = g.Read(&s, want) // finds out what exists; a group that is gone has no files
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []string
+	for i := range g.tree.sources {
+		src := &g.tree.sources[i]
+		used := g.files[i].state == fileKept || g.files[i].state == fileLoose
+		if src.set&want != 0 && src.kind != seldom && used {
+			out = append(out, g.tree.layout.hiers[src.hier].path(g.id)+"/"+src.name)
+		}
+	}
+	for i := range g.huge {
+		h := &g.tree.hugeSources()[i]
+		if want&SetHugetlb != 0 && g.huge[i].usage.state != fileAbsent {
+			out = append(out, g.tree.layout.hiers[h.usage.hier].path(g.id)+"/"+h.usage.name)
+		}
+	}
+	return out
+}
