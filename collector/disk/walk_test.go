@@ -66,7 +66,7 @@ func messy(t *testing.T) string {
 	require.NoError(t, err)
 	require.NoError(t, sparse.Truncate(1<<40))
 	require.NoError(t, sparse.Close())
-	for i := range 3000 { // several getdents
+	for i := range 600 { // several getdents
 		write(t, filepath.Join(dir, "many", fmt.Sprintf("a-rather-long-name-%04d", i)), 0)
 	}
 	return dir

@@ -93,7 +93,9 @@ func (f *FS) fail(pid int, path string, err error) error {
 	if !errors.As(err, &pe) {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
-	if errors.Is(err, unix.ESRCH) || (errors.Is(err, fs.ErrNotExist) && f.ended(pid)) {
+	// A zombie has no mounts any more: EINVAL.
+	maybe := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL)
+	if errors.Is(err, unix.ESRCH) || (maybe && f.ended(pid)) {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	return err
