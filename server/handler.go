@@ -62,8 +62,6 @@ func (s *Server) notReady() string {
 	select {
 	case <-s.opened:
 		return "The server is stopping."
-	case <-s.ended:
-		return "The server could not start."
 	default:
 	}
 	state := s.db.State()
