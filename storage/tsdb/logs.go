@@ -54,13 +54,16 @@ func (db *DB) recoverLogs() error {
 				continue
 			}
 			lost.add(path, damage)
-			if err := db.rewriteLog(path, scratch); err != nil {
+			if _, err := db.quarantineCopy(path, reasonLog); err != nil {
+				return err
+			}
+			if err := db.rewriteLog(path, scratch, nil); err != nil {
 				return fmt.Errorf("write %s anew: %w", path, err)
 			}
 		}
 	}
-	if lost.files == 0 && lost.missing == 0 {
-		return nil
+	if err := db.recoverMarkers(scratch); err != nil || lost.files == 0 && lost.missing == 0 {
+		return err
 	}
 	lost.from, lost.to = check.lostFrom, check.lostTo
 	return db.reportLoss(dirs, &lost)
@@ -116,9 +119,10 @@ func (db *DB) segments(dir string, lost *logLoss) ([]string, error) {
 	return paths, nil
 }
 
-// rewriteLog replaces a log file by one with its readable records only. The
-// file is never absent, and its old content goes to the quarantine.
-func (db *DB) rewriteLog(path, scratch string) (err error) {
+// rewriteLog replaces a log file by one with its readable records only, or
+// what edit, if not nil, makes of each; nil drops a record. There is the old
+// file or the new one, never neither.
+func (db *DB) rewriteLog(path, scratch string, edit func([]byte) []byte) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	// Twice the usual size: recompressed records may take more room than
 	// before, and have to stay in one file.
@@ -132,15 +136,15 @@ func (db *DB) rewriteLog(path, scratch string) (err error) {
 		if err := check.record(rec); err != nil {
 			return err
 		}
-		if writeErr == nil {
+		if edit != nil {
+			rec = edit(rec)
+		}
+		if rec != nil && writeErr == nil {
 			writeErr = w.Log(rec)
 		}
 		return nil
 	}})
 	if err := errors.Join(readErr, writeErr, w.Close()); err != nil {
-		return err
-	}
-	if _, err := db.quarantineCopy(path, reasonLog); err != nil {
 		return err
 	}
 	return os.Rename(wlog.SegmentName(scratch, 0), path)
