@@ -138,7 +138,7 @@ func TestScrapeManagerWritesToTheQueue(t *testing.T) {
 	f := openQueue(t, Options{Endpoints: []Endpoint{{URL: r.URL}}})
 	f.start(t)
 
-	m, err := scrape.NewManager(&scrape.Options{}, slog.New(slog.DiscardHandler), nil, nil, f.AppendableV2(), prometheus.NewRegistry())
+	m, err := scrape.NewManager(&scrape.Options{DiscoveryReloadInterval: model.Duration(10 * time.Millisecond)}, slog.New(slog.DiscardHandler), nil, nil, f.AppendableV2(), prometheus.NewRegistry())
 	require.NoError(t, err)
 	conf, err := config.Load(`
 global: {scrape_interval: 50ms, scrape_timeout: 50ms}

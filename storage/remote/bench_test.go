@@ -19,7 +19,7 @@ func BenchmarkAppend(b *testing.B) {
 	const containers = 500
 	q, err := Open(Options{Dir: b.TempDir(), MaxBytes: 64 << 20, Endpoints: []Endpoint{{URL: "http://127.0.0.1:1/"}}})
 	require.NoError(b, err)
-	defer q.Close() //nolint:errcheck // nothing depends on it
+	defer q.Close()
 	series := containerSeries(containers)
 	batch := make([]storage.Sample, len(series))
 	fill := func(tick int) {

@@ -183,7 +183,7 @@ func (b *buffer) countPoints(s segment, off int64) int {
 	if err != nil {
 		return 0
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	n := 0
 	r := segmentReader{r: f, limit: s.size}
 	for off < s.size {

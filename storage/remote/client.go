@@ -158,7 +158,7 @@ func (c *client) post(ctx context.Context, body []byte, v2 bool, attempt int) (r
 	if err != nil {
 		return reply{}, withoutURL(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	return readReply(resp), nil
 }
 

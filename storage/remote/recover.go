@@ -87,7 +87,7 @@ func (b *buffer) inspect(path string) (segment, error) {
 	if err != nil {
 		return segment{}, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return segment{}, err

@@ -42,7 +42,8 @@ type sender struct {
 
 	knowsV2 bool      // the receiver has answered as version 2.0 demands
 	v1Until time.Time // only 1.0 until then
-	v1Body  []byte    // the current entry transcoded, or nil
+	v1      transcoder
+	v1Body  []byte // the current entry transcoded, or nil
 
 	loggedRetry  time.Time
 	loggedReject time.Time
@@ -151,7 +152,7 @@ func (s *sender) send(ctx context.Context, e entry, attempt int) (r reply, v2 bo
 		}
 	}
 	if s.v1Body == nil {
-		if s.v1Body, err = transcode(e.body); err != nil {
+		if s.v1Body, err = s.v1.transcode(e.body); err != nil {
 			return reply{}, false, fmt.Errorf("%w: %w", errTranscode, err)
 		}
 	}
