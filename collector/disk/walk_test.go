@@ -250,7 +250,7 @@ func TestWalkReportsWhatItMayNotSee(t *testing.T) {
 func TestWalkSurvivesDeletion(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 100 {
-		write(t, filepath.Join(dir, strconv.Itoa(i), "file"), 1)
+		write(t, filepath.Join(dir, strconv.Itoa(i), "file"), 0)
 	}
 	w := newWalk()
 	stat := w.sys.stat
