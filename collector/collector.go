@@ -101,6 +101,7 @@ type Collector struct {
 	// Buffers that are used again and again.
 	batch      batch
 	stats      cgroup.Stats
+	reading    reading
 	interfaces []proc.Interface
 	cpuTimes   []cpuTime
 	pids       []int

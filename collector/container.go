@@ -55,6 +55,9 @@ type container struct {
 
 	// lastT is the time of the last sample.
 	lastT int64
+	// readAt is when a cycle read it last; later than lastT, which is the
+	// time of the whole cycle.
+	readAt time.Time
 	// populated: it had a process at some time. final: its last reading is stored.
 	populated, final bool
 	// slowDone: the slow part has been collected at least once.

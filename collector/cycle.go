@@ -121,7 +121,6 @@ func (c *Collector) cycle(ctx context.Context, app storage.Appender, now time.Ti
 
 // collect fills the batch with everything the collector's goroutine owns.
 func (c *Collector) collect(b *batch, now time.Time) {
-	c.podLogs.expire()
 	unnamed := 0
 	slow := c.slow()
 	for _, ct := range c.containers {
@@ -131,6 +130,9 @@ func (c *Collector) collect(b *batch, now time.Time) {
 		}
 	}
 	c.metrics.unnamed.Set(float64(unnamed))
+	if unnamed > 0 {
+		c.podLogs.expire()
+	}
 	c.collectHost(b, now)
 	failed := c.health.report(cycleNames)
 	b.put(&c.up, 1)
@@ -166,10 +168,12 @@ func (s slowPart) due(ct *container) bool { return !ct.slowDone || ct.index%s.st
 // collectContainer reads one cgroup and appends its samples.
 func (c *Collector) collectContainer(ct *container, b *batch, slow slowPart) {
 	defer c.recovered("cgroup")
+	readAt := time.Now()
 	err := ct.group.Read(&c.stats, c.want)
 	if errors.Is(err, cgroup.ErrGone) {
 		return // its end is reported by the source
 	}
+	ct.readAt = readAt
 	due := slow.due(ct)
 	if !ct.named && (ct.tries < eagerTries || due) {
 		ct.note(&c.stats)
@@ -212,9 +216,9 @@ func (c *Collector) fill(ct *container, b *batch, s *cgroup.Stats, failed cgroup
 	if ct.base.IsEmpty() {
 		ct.base = baseLabels(c.opts.Node, ct.group, ct.id, ct.names)
 	}
-	r := reading{Stats: s, version: c.version, createdMs: ct.createdMs, nowSec: uint64(b.t / 1000)}
+	c.reading = reading{Stats: s, version: c.version, createdMs: ct.createdMs, nowSec: uint64(b.t / 1000)}
 	for _, sec := range c.sections.read {
-		c.fillSection(sec, ct, b, &r, failed)
+		c.fillSection(sec, ct, b, &c.reading, failed)
 	}
 	c.fillIO(ct, b, s, failed)
 	c.fillHugetlb(ct, b, s, failed)

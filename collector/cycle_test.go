@@ -148,7 +148,7 @@ func TestRemovedContainerLeavesStalenessMarkers(t *testing.T) {
 	g.stats.Read |= cgroup.SetIO
 	r.add(g)
 	live := r.tick()
-	ends := r.event(event{kind: removed, group: g, at: r.now.UnixMilli() - 5})
+	ends := r.event(event{kind: removed, group: g, at: r.now.Add(-5 * time.Millisecond)})
 	for key, samples := range live {
 		l := samples[0].Series.Labels
 		if l.Get("name") == "" {
@@ -173,7 +173,7 @@ func TestFinalSample(t *testing.T) {
 	require.Len(t, last, 1)
 	require.Equal(t, 9.0, last[0].V)
 	require.Equal(t, at.UnixMilli(), last[0].T)
-	end := r.event(event{kind: removed, group: g, at: at.UnixMilli()}).find(t, "container_cpu_usage_seconds_total")
+	end := r.event(event{kind: removed, group: g, at: at}).find(t, "container_cpu_usage_seconds_total")
 	require.Equal(t, at.UnixMilli()+1, end[0].T)
 	require.Equal(t, 1.0, testutil.ToFloat64(r.metrics.stored))
 	require.Equal(t, 0.0, testutil.ToFloat64(r.metrics.missed))
@@ -192,7 +192,7 @@ func TestContainerThatNoTickSaw(t *testing.T) {
 	zero := got.find(t, "container_oom_events_total")
 	require.Equal(t, []float64{0}, []float64{zero[0].V}, "what a rate starts from")
 	require.Equal(t, born.UnixMilli(), zero[0].T)
-	r.event(event{kind: removed, group: g, at: at.UnixMilli()})
+	r.event(event{kind: removed, group: g, at: at})
 	require.Equal(t, 1.0, r.tick().value(t, "container_oom_events_total", "container", "app"))
 }
 
@@ -201,9 +201,22 @@ func TestFinalSampleThatACycleOvertook(t *testing.T) {
 	g := containerGroup(ctrID, 100)
 	r.add(g)
 	r.tick()
-	require.Empty(t, r.empty(g, r.now.Add(-time.Millisecond)), "it would be out of order")
-	r.event(event{kind: removed, group: g, at: r.now.UnixMilli()})
+	ct := r.byGroup[g]
+	require.Empty(t, r.empty(g, ct.readAt.Add(-time.Microsecond)), "the cycle knows more")
+	r.event(event{kind: removed, group: g, at: r.now})
 	require.Equal(t, 0.0, testutil.ToFloat64(r.metrics.missed))
+}
+
+func TestFinalSampleInTheMillisecondOfACycle(t *testing.T) {
+	r := newRig(t, nil)
+	g := containerGroup(ctrID, 100)
+	r.add(g)
+	r.tick()
+	ct := r.byGroup[g]
+	ct.readAt = r.now
+	got := r.empty(g, r.now).find(t, "container_cpu_usage_seconds_total")
+	require.Len(t, got, 1)
+	require.Equal(t, r.now.UnixMilli()+1, got[0].T)
 }
 
 func TestRefilledCgroupNeedsAnotherFinalSample(t *testing.T) {
@@ -213,7 +226,7 @@ func TestRefilledCgroupNeedsAnotherFinalSample(t *testing.T) {
 	r.tick()
 	r.empty(g, r.now.Add(time.Second))
 	r.tick() // has a process again
-	r.event(event{kind: removed, group: g, at: r.now.UnixMilli()})
+	r.event(event{kind: removed, group: g, at: r.now})
 	require.Equal(t, 1.0, testutil.ToFloat64(r.metrics.missed))
 }
 

@@ -78,7 +78,10 @@ func (c *Collector) watchDisks(ct *container) {
 				c.watch(ct, "layer", upper)
 			}
 		}
-		if dir := c.podLogs.dir(ct.id.PodUID); dir != "" && ct.names.Container != "" {
+		if ct.names.Container == "" || ct.watches("logs") {
+			return
+		}
+		if dir := c.podLogs.dir(ct.id.PodUID); dir != "" {
 			c.watch(ct, "logs", filepath.Join("/", strings.TrimPrefix(dir, c.opts.RootFS), ct.names.Container))
 		}
 	}

@@ -262,6 +262,9 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 func (r *rig) tick() series {
 	r.now = r.now.Add(r.opts.Interval)
 	r.cycle(r.t.Context(), r.rec, r.now)
+	for _, ct := range r.containers {
+		ct.readAt = r.now // the clock of the test
+	}
 	return toSeries(r.rec.take())
 }
 
@@ -274,7 +277,7 @@ func (r *rig) event(e event) series {
 func (r *rig) empty(g Group, at time.Time) series {
 	s := new(cgroup.Stats)
 	err := g.Read(s, r.want)
-	return r.event(event{kind: emptied, group: g, at: at.UnixMilli(), stats: s, err: err})
+	return r.event(event{kind: emptied, group: g, at: at, stats: s, err: err})
 }
 
 // series maps labels to samples, in order.

@@ -147,16 +147,10 @@ func (c *Collector) identify(ct *container, b *batch) {
 	c.oom.rename(ct, b)
 }
 
-// becomeSandbox moves the network of the pod to its sandbox.
+// becomeSandbox makes ct the one that shows the network of its pod.
 func (c *Collector) becomeSandbox(ct *container, b *batch) {
 	ct.sandbox = true
 	p := c.pods[ct.id.PodUID]
+	c.moveNetwork(p, b)
 	p.sandbox = ct
-	if p.group != nil && p.group.net != nil {
-		c.namespaces.release(p.group)
-		p.group.vectors[vecNetwork].clear(b)
-	}
-	for _, m := range p.members {
-		m.netDone = false
-	}
 }

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/binnacle-obs/binnacle/collector/cgroup"
@@ -124,17 +125,35 @@ func (n *namespaces) release(owner *container) {
 // netOwner is the container that shows the network of ct: the pod's sandbox,
 // or its pod's cgroup while the sandbox is not known, or ct itself without a pod.
 func (c *Collector) netOwner(ct *container) *container {
-	if ct.id.PodUID == "" || ct.sandbox {
-		return ct
-	}
 	pod := c.pods[ct.id.PodUID]
 	switch {
 	case pod == nil:
-		return nil
+		return ct
 	case pod.sandbox != nil:
 		return pod.sandbox
+	case pod.group != nil:
+		return pod.group
 	}
-	return pod.group
+	return ct
+}
+
+// moveNetwork takes the network of a pod from whoever showed it, so that the
+// sandbox can take it over. The one who did may have a sample of this cycle
+// already: the end comes after it.
+func (c *Collector) moveNetwork(p *pod, b *batch) {
+	end := batch{samples: b.samples, t: b.t + 1}
+	give := func(ct *container) {
+		if ct != nil && ct.net != nil {
+			c.namespaces.release(ct)
+			ct.vectors[vecNetwork].clear(&end)
+		}
+	}
+	give(p.group)
+	for _, m := range p.members {
+		give(m)
+		m.netDone = false
+	}
+	b.samples = end.samples
 }
 
 // attachNetwork finds the network of a container that has a process. It is
@@ -147,15 +166,13 @@ func (c *Collector) attachNetwork(ct *container, pid int) {
 		ct.netDone = true
 		return
 	}
-	owner := c.netOwner(ct)
-	if owner == nil {
-		return
-	}
-	if err := c.namespaces.attach(pid, owner); err != nil {
+	err := c.namespaces.attach(pid, c.netOwner(ct))
+	switch {
+	case err == nil:
+		ct.netDone = true
+	case !errors.Is(err, proc.ErrGone): // the process may end at any time
 		c.failed("network", err)
-		return
 	}
-	ct.netDone = true
 }
 
 // fillNetwork appends the interfaces of the namespace that ct shows.

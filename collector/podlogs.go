@@ -28,7 +28,7 @@ type podLogs struct {
 // maxPods bounds the folders remembered: a hundred times the kubelet's default of pods.
 const maxPods = 11_000
 
-// refresh lists the root, at most once between two calls of expire.
+// refresh lists the root if it may have changed: once after each call of expire.
 func (p *podLogs) refresh() {
 	if p.fresh {
 		return

@@ -57,7 +57,7 @@ const (
 type event struct {
 	kind  eventKind
 	group Group
-	at    int64
+	at    time.Time
 	stats *cgroup.Stats
 	err   error
 }
@@ -89,13 +89,13 @@ func (e *events) Added(g Group) { e.send(event{kind: added, group: g}) }
 
 // Emptied implements watcher.
 func (e *events) Emptied(g Group) {
-	ev := event{kind: emptied, group: g, at: time.Now().UnixMilli(), stats: e.pool.Get().(*cgroup.Stats)}
+	ev := event{kind: emptied, group: g, at: time.Now(), stats: e.pool.Get().(*cgroup.Stats)}
 	ev.err = g.Read(ev.stats, e.want)
 	e.send(ev)
 }
 
 // Removed implements watcher.
-func (e *events) Removed(g Group) { e.send(event{kind: removed, group: g, at: time.Now().UnixMilli()}) }
+func (e *events) Removed(g Group) { e.send(event{kind: removed, group: g, at: time.Now()}) }
 
 func (e *events) send(ev event) {
 	select {
@@ -135,6 +135,7 @@ func (c *Collector) add(g Group) {
 	c.byGroup[g] = ct
 	c.containers = append(c.containers, ct)
 	c.join(ct)
+	c.podLogs.expire() // a new pod has a new folder
 	c.metrics.containers.Set(float64(len(c.containers)))
 }
 
@@ -146,10 +147,10 @@ func (c *Collector) finish(ct *container, ev event, b *batch) {
 	}
 	ct.final = true
 	c.metrics.stored.Inc()
-	if ct.lastT >= ev.at {
+	if ct.readAt.After(ev.at) {
 		return // a cycle has read it since
 	}
-	b.t = ev.at
+	b.t = max(ev.at.UnixMilli(), ct.lastT+1)
 	if !ct.named {
 		c.guardedIdentify(ct, b)
 	}
@@ -157,11 +158,11 @@ func (c *Collector) finish(ct *container, ev event, b *batch) {
 }
 
 // remove ends the series of a cgroup.
-func (c *Collector) remove(ct *container, at int64, b *batch) {
+func (c *Collector) remove(ct *container, at time.Time, b *batch) {
 	if !ct.final && (ct.populated || ct.id.Kind == cgroup.KindContainer) {
 		c.metrics.missed.Inc()
 	}
-	b.t = max(at, ct.lastT+1)
+	b.t = max(at.UnixMilli(), ct.lastT+1)
 	ct.clear(b)
 	c.oom.release(ct, b.t)
 	c.namespaces.release(ct)
