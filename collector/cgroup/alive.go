@@ -16,8 +16,9 @@ type groupWatch struct {
 	readAt   uint64   // Group.read when it emptied last
 	self     bool     // cgroup.procs has a process
 	events   bool     // cgroup.events says populated
+	told     bool     // cgroup.events could be read last time
 	frozen   uint64   // cgroup.events
-	joins    uint32   // hierarchies by which the latest process was put in
+	usage    uint64   // CPU time when it emptied last
 	kids     int      // alive children
 	counted  *Group   // the parent in whose kids this group is counted
 	pidfd    int      // of one of its processes, -1 without
@@ -97,28 +98,38 @@ func (l *loop) check(g *Group, source string) {
 	w := &g.watch
 	l.readEvents(g)
 	// Pure v2 needs no pids: cgroup.events tells of the descendants too.
-	w.self = (l.t.layout.version != V2 || w.eventsFD < 0) && l.lookForProcs(g)
+	w.self = (l.t.layout.version != V2 || !w.told) && l.lookForProcs(g)
 	l.settle(g, w.self || w.events || w.kids > 0, source)
 }
 
-// joined handles that a process was put into a group by way of a hierarchy.
-// It may have ended before it was looked for. The same process being put into
-// the group in another hierarchy is no news.
-func (l *loop) joined(g *Group, h int) {
+// joined handles that a process was put into a group. It may have ended
+// before it was looked for.
+func (l *loop) joined(g *Group) {
 	if g.id == "/" {
 		return
 	}
-	w := &g.watch
-	news := w.joins == 0 || w.joins&(1<<h) != 0
-	if news {
-		w.joins = 0
-	}
-	w.joins |= 1 << h
-	was := w.alive
+	was := g.watch.alive
 	l.check(g, "check")
-	if news && !was && !w.alive {
-		l.emptied(g, "check")
+	if !was && !g.watch.alive {
+		l.bounced(g, "check")
 	}
+}
+
+// bounced handles that a group which was empty is so again. The news may be
+// about processes whose end has been told already, for instance when they
+// were put into the group in several hierarchies; CPU time shows whether
+// there is something new to read.
+func (l *loop) bounced(g *Group, source string) {
+	if g.watch.ever && l.usage(g) == g.watch.usage {
+		return
+	}
+	l.emptied(g, source)
+}
+
+// usage reads the CPU time of a group, None where there is none.
+func (l *loop) usage(g *Group) uint64 {
+	_ = g.collect(&l.scratch, SetCPU) // a group that is gone has None
+	return l.scratch.CPU.Usage
 }
 
 // signalled handles that a descriptor in epoll has something to tell.
@@ -144,7 +155,7 @@ func (l *loop) signalled(g *Group, fd int) {
 	was := w.alive
 	l.settle(g, w.self || w.events || w.kids > 0, "events")
 	if !was && !populated && !w.events && w.frozen == frozen {
-		l.emptied(g, "events") // populated and empty again since the last look
+		l.bounced(g, "events") // populated and empty again since the last look
 	}
 }
 
@@ -168,7 +179,7 @@ func (l *loop) settle(g *Group, alive bool, source string) {
 	}
 	// Now that there is something to lose the files are opened, so that the
 	// last reading only has to read.
-	_ = g.Read(&l.scratch, l.t.wanted())
+	_ = g.collect(&l.scratch, l.t.wanted())
 }
 
 // emptied tells that the last process has gone.
@@ -182,6 +193,7 @@ func (l *loop) emptied(g *Group, source string) {
 	if l.handler != nil {
 		l.handler.Emptied(g)
 	}
+	w.usage = l.usage(g)
 }
 
 // childEmptied takes a group that has emptied out of its parent's count.
@@ -254,6 +266,7 @@ func (l *loop) openPidfd(g *Group, procs []byte) bool {
 // it open to be told of changes. False when it was open and is gone.
 func (l *loop) readEvents(g *Group) bool {
 	w := &g.watch
+	w.told = false
 	h := l.t.layout.find(ctrlUnified)
 	if h < 0 || w.ino[h] == 0 {
 		w.events = false
@@ -271,7 +284,7 @@ func (l *loop) readEvents(g *Group) bool {
 	if err == nil {
 		v := [2]uint64{0, 0}
 		if l.t.parser.events.parse(b, v[:]) {
-			w.events, w.frozen = v[0] != 0, v[1]
+			w.told, w.events, w.frozen = true, v[0] != 0, v[1]
 		} else {
 			l.t.counts.parseError(eventsFile)
 		}

@@ -33,7 +33,7 @@ func (l *loop) rescanAll(why string) {
 	for _, g := range l.t.Groups(nil) {
 		l.check(g, "check")
 	}
-	l.nextRescan = time.Now().Add(l.rescanInterval())
+	l.lastRescan = time.Now()
 }
 
 // ids lists the present groups.
@@ -49,8 +49,9 @@ func (l *loop) ids() []string {
 // the listing: a child made in between is in one of them or in both.
 func (l *loop) discover(h int, id string) {
 	dir := l.t.layout.hiers[h].path(id)
-	if !l.in.add(place{h, id}, dir) {
-		l.t.counts.refused.Add(1)
+	if !l.in.add(place{h, id}, dir) && l.t.counts.refused.Add(1) == 1 {
+		l.t.log.Warn("no inotify watch to be had; what changes there is found by walking (see fs.inotify.max_user_watches)",
+			"dir", dir, "watches", len(l.in.byWD), "interval", degradedRescan)
 	}
 	l.t.counts.watches.Store(int64(len(l.in.byWD)))
 	var st unix.Stat_t

@@ -200,7 +200,8 @@ func controllersOf(dir, name string, mounts []mount) controller {
 			return controllersIn(m.options)
 		}
 	}
-	return controllersIn(name)
+	// The name may be a link to cpu,cpuacct.
+	return controllersIn(name) | controllersIn(filepath.Base(dir))
 }
 
 func controllersIn(list string) controller {

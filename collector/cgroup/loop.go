@@ -25,7 +25,7 @@ type loop struct {
 	scratch Stats
 	handler Handler // nil unless running
 
-	nextRescan time.Time
+	lastRescan time.Time
 	stopped    atomic.Bool
 }
 
@@ -96,7 +96,7 @@ func (l *loop) run(ctx context.Context, h Handler) error {
 		h.Added(g)
 		l.check(g, "check")
 	}
-	l.nextRescan = time.Now().Add(l.rescanInterval())
+	l.lastRescan = time.Now()
 	events := make([]unix.EpollEvent, 64)
 	for ctx.Err() == nil && !l.stopped.Load() {
 		n, err := unix.EpollWait(l.epoll, events, l.timeout())
@@ -106,7 +106,7 @@ func (l *loop) run(ctx context.Context, h Handler) error {
 		l.dispatch(events[:max(n, 0)])
 		now := time.Now()
 		l.checkYoung(now)
-		if !now.Before(l.nextRescan) {
+		if !now.Before(l.nextRescan()) {
 			l.rescanAll("interval")
 		}
 	}
@@ -155,7 +155,7 @@ func (l *loop) notified(e event) bool {
 	}
 	if e.mask&unix.IN_ISDIR == 0 {
 		if e.mask&unix.IN_MODIFY != 0 {
-			l.written(p, string(e.name))
+			l.written(p.id, string(e.name))
 		}
 		return false
 	}
@@ -173,14 +173,14 @@ func (l *loop) notified(e event) bool {
 }
 
 // written handles that a file of a group was written to.
-func (l *loop) written(p place, name string) {
-	g := l.t.get(p.id)
+func (l *loop) written(id, name string) {
+	g := l.t.get(id)
 	if g == nil {
 		return
 	}
 	switch name {
 	case procsFile, "tasks", "cgroup.threads":
-		l.joined(g, p.hier)
+		l.joined(g)
 	case eventsFile:
 		l.check(g, "events")
 	default:
@@ -188,16 +188,17 @@ func (l *loop) written(p place, name string) {
 	}
 }
 
-func (l *loop) rescanInterval() time.Duration {
+// nextRescan is when everything is walked again.
+func (l *loop) nextRescan() time.Time {
 	if l.in.full {
-		return min(l.t.rescan, degradedRescan)
+		return l.lastRescan.Add(min(l.t.rescan, degradedRescan))
 	}
-	return l.t.rescan
+	return l.lastRescan.Add(l.t.rescan)
 }
 
 // timeout is how long to wait for events, in milliseconds, rounded up.
 func (l *loop) timeout() int {
-	due := l.nextRescan
+	due := l.nextRescan()
 	for _, y := range l.young {
 		if y.due.Before(due) {
 			due = y.due

@@ -27,18 +27,30 @@ type reading struct {
 // The error wraps ErrGone when the group vanished before or during the
 // reading; what was read until then is in s.
 func (g *Group) Read(s *Stats, want Set) error {
-	s.Reset()
 	if Set(g.tree.want.Load()) != want {
 		g.tree.want.Store(uint32(want))
 	}
+	if err := g.collect(s, want); err != nil {
+		g.tree.counts.vanished.Add(1)
+		return err
+	}
+	g.read.Add(1)
+	return nil
+}
+
+// collect is Read, without being counted as one.
+func (g *Group) collect(s *Stats, want Set) error {
+	s.Reset()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gone {
 		return ErrGone
 	}
 	g.readings++
-	r := reading{s: s, want: want}
-	r.seldom = g.stale.Swap(false) || g.readings%seldomEvery == 0 || want&^g.seldom.have != 0
+	if g.stale.Swap(false) || g.readings%seldomEvery == 0 {
+		g.seldom.have = 0
+	}
+	r := reading{s: s, want: want, seldom: want&^g.seldom.have != 0}
 	r.young = g.readings%probeEvery == 0 || !g.found.IsZero() && g.isYoung()
 	s.Spec, s.Cpuset, s.Pids.Max = g.seldom.spec, g.seldom.cpuset, g.seldom.pidsMax
 	g.readSources(&r)
@@ -48,10 +60,8 @@ func (g *Group) Read(s *Stats, want Set) error {
 	g.keepSeldom(&r)
 	s.Read = r.got &^ r.failed
 	if r.gone || !r.seen && !g.hasDir() {
-		g.tree.counts.vanished.Add(1)
 		return ErrGone
 	}
-	g.read.Add(1)
 	return nil
 }
 
@@ -246,7 +256,7 @@ func (g *Group) procsSource() int {
 // with. On v1 cgroup.procs has to be opened anew at each reading.
 func (g *Group) Files(want Set) []string {
 	var s Stats
-	_ = g.Read(&s, want) // finds out what exists; a group that is gone has no files
+	_ = g.collect(&s, want) // finds out what exists; a group that is gone has no files
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []string
