@@ -52,7 +52,7 @@ func New(o Options) (*Listener, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.MaxConnections == 0 {
+	if o.MaxConnections <= 0 {
 		o.MaxConnections = defaultMaxConnections
 	}
 	m := newMetrics(o.Registerer)

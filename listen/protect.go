@@ -46,7 +46,7 @@ func (l *Listener) protect(h http.Handler) http.Handler {
 	return limitBody(h)
 }
 
-// open reports requests that need no credential: the probes of orchestrators
+// isProbe reports requests that need no credential: the probes of orchestrators
 // have none.
 func isProbe(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
@@ -68,7 +68,7 @@ func (l *Listener) authenticate(h http.Handler) http.Handler {
 		l.metrics.authFailures.WithLabelValues(reason).Inc()
 		l.log.Debug("request without a valid credential", "reason", reason, "client", r.RemoteAddr, "path", r.URL.Path)
 		w.Header().Set("WWW-Authenticate", l.challenge(reason))
-		reject(w, http.StatusUnauthorized, "unauthorized: "+explain(reason)+"; "+l.advice())
+		reject(w, r, http.StatusUnauthorized, "unauthorized: "+explain(reason)+"; "+l.advice())
 	})
 }
 
@@ -170,13 +170,13 @@ func (l *Listener) ownNames(h http.Handler) http.Handler {
 		case isProbe(r):
 		case !named:
 			l.metrics.authFailures.WithLabelValues(reasonHost).Inc()
-			reject(w, http.StatusForbidden, fmt.Sprintf(
+			reject(w, r, http.StatusForbidden, fmt.Sprintf(
 				"forbidden: this address is served to the local machine only, as localhost, 127.0.0.1 or [::1], not as %q; to serve other names, give %s and %s, and %s or %s",
 				host, flagCert, flagKey, flagToken, flagClientCA))
 			return
 		case sameOrigin.Check(r) != nil:
 			l.metrics.authFailures.WithLabelValues(reasonOrigin).Inc()
-			reject(w, http.StatusForbidden, "forbidden: a page of another site may not make changes here")
+			reject(w, r, http.StatusForbidden, "forbidden: a page of another site may not make changes here")
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -191,11 +191,13 @@ func hostname(hostport string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
 }
 
-// reject answers and closes the connection, for which a body that is still
-// coming is not waited for.
-func reject(w http.ResponseWriter, status int, text string) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTimeout))
-	w.Header().Set("Connection", "close")
+// reject answers a request that nobody has looked at. A body that is still
+// coming is not waited for: the connection ends with it.
+func reject(w http.ResponseWriter, r *http.Request, status int, text string) {
+	if r.ProtoMajor == 1 && r.Body != http.NoBody {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTimeout))
+		w.Header().Set("Connection", "close")
+	}
 	http.Error(w, text, status)
 }
 
