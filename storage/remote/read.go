@@ -157,3 +157,10 @@ func (b *buffer) advance(c *cursor, pos position, next int64) bool {
 	b.move(c, position{segment: pos.segment, offset: next})
 	return true
 }
+
+// release ends hold without moving the cursor.
+func (b *buffer) release(c *cursor) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.held = 0
+}

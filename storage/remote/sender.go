@@ -53,6 +53,7 @@ type sender struct {
 // run sends until ctx ends.
 func (s *sender) run(ctx context.Context) {
 	defer s.reader.close()
+	defer s.reader.buffer.release(s.reader.cursor)
 	for {
 		e, err := s.waitEntry(ctx)
 		if err != nil {
