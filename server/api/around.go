@@ -29,11 +29,11 @@ func (a *API) around(prefix string) func(string, http.HandlerFunc) http.HandlerF
 func (a *API) limited(name string, h http.HandlerFunc) http.HandlerFunc {
 	switch name {
 	case "/write":
-		return a.gated(a.writes, a.bounded(snappyBody, h))
+		return a.gated(a.writes, a.bounded(remoteWriteBody, h))
 	case "/otlp/v1/metrics":
-		return a.gated(a.writes, a.bounded(otlpBody, h))
+		return a.gated(a.writes, a.bounded(otlpWriteBody, h))
 	case "/read":
-		return a.gated(a.reads, a.bounded(snappyBody, h))
+		return a.gated(a.reads, a.bounded(remoteReadBody, h))
 	case "/metadata", "/targets/metadata":
 		return a.form(func(w http.ResponseWriter, r *http.Request) {
 			h(w, r.WithContext(withMetadata(r.Context())))

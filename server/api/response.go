@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 )
 
@@ -30,22 +31,31 @@ func writeError(w http.ResponseWriter, code int, errorType, message string) {
 	_, _ = w.Write(body)
 }
 
-// response remembers whether an answer has begun, and lets status change the
-// status before it is sent.
+// response remembers whether an answer has begun, and lets correct change the
+// status, and put text in front of the body, before they are sent.
 type response struct {
 	http.ResponseWriter
-	// status may be nil. It may set headers.
-	status func(header http.Header, code int) int
-	begun  bool
+	// correct may be nil. It may set headers.
+	correct func(header http.Header, code int) (newCode int, prefix string)
+	begun   bool
 }
 
 // WriteHeader sends the status line.
 func (r *response) WriteHeader(code int) {
-	if r.status != nil && !r.begun && code >= http.StatusOK {
-		code = r.status(r.Header(), code)
+	if r.begun || code < http.StatusOK {
+		r.ResponseWriter.WriteHeader(code)
+		return
 	}
-	r.begun = r.begun || code >= http.StatusOK
+	r.begun = true
+	prefix := ""
+	if r.correct != nil {
+		code, prefix = r.correct(r.Header(), code)
+	}
 	r.ResponseWriter.WriteHeader(code)
+	if prefix != "" {
+		// A client that is gone does not need the answer.
+		_, _ = io.WriteString(r.ResponseWriter, prefix)
+	}
 }
 
 // Write sends a part of the body.
@@ -58,7 +68,9 @@ func (r *response) Write(p []byte) (int, error) {
 
 // Flush is needed by streamed answers: remote read and notifications.
 func (r *response) Flush() {
-	r.begun = true
+	if !r.begun {
+		r.WriteHeader(http.StatusOK)
+	}
 	// What cannot be flushed is sent later.
 	_ = http.NewResponseController(r.ResponseWriter).Flush()
 }

@@ -34,22 +34,37 @@ var errTooLarge = fmt.Errorf("the body is larger than %d bytes; send fewer sampl
 // outcome is what the handler of a write learns from the parts below it and
 // upstream's handlers do not pass on.
 type outcome struct {
-	full, tooLarge bool
+	// tooLarge says that the body went on beyond its bound, reached that it
+	// could be decoded and storing began, and full that the store has no room.
+	tooLarge, reached, full bool
+	// commit is why nothing was stored in the end.
+	commit error
 }
 
 type outcomeKey struct{}
 
-// opener checks a body and returns its bounded form, or errTooLarge.
-type opener func(r *http.Request, out *outcome) (io.Reader, error)
+// bodyKind is how a kind of request packs its body.
+type bodyKind struct {
+	// open returns the bounded body, or errTooLarge.
+	open func(r *http.Request, out *outcome) (io.Reader, error)
+	// needed completes upstream's terse complaints about what they cannot
+	// decode; "" where other complaints are possible before anything is stored.
+	needed string
+}
 
-// bounded limits the body by open, and corrects the status where upstream's
-// handlers answer too generally: 413 for what is too large, and 503 with
-// Retry-After while the store has no room, which tells senders to keep their
-// samples.
-func (a *API) bounded(open opener, h http.HandlerFunc) http.HandlerFunc {
+var (
+	remoteWriteBody = bodyKind{snappyBody, "cannot decode the body, a protobuf message packed by snappy is needed: "}
+	remoteReadBody  = bodyKind{snappyBody, ""}
+	otlpWriteBody   = bodyKind{otlpBody, "cannot decode the body, an OTLP message in protobuf or JSON is needed: "}
+)
+
+// bounded limits the body, and corrects the status where upstream's handlers
+// answer too generally: 413 for what is too large, and 503 with Retry-After
+// while the store has no room, which tells senders to keep their samples.
+func (a *API) bounded(kind bodyKind, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		out := &outcome{}
-		opened, err := open(r, out)
+		opened, err := kind.open(r, out)
 		if err != nil {
 			code := http.StatusBadRequest
 			if errors.Is(err, errTooLarge) {
@@ -64,22 +79,33 @@ func (a *API) bounded(open opener, h http.HandlerFunc) http.HandlerFunc {
 			io.Reader
 			io.Closer
 		}{opened, r.Body}
-		h(&response{ResponseWriter: w, status: func(header http.Header, code int) int { return a.correct(out, header, code) }}, r)
+		h(&response{ResponseWriter: w, correct: func(header http.Header, code int) (int, string) {
+			return a.correct(kind, out, header, code)
+		}}, r)
 	}
 }
 
-func (a *API) correct(out *outcome, header http.Header, code int) int {
+// correct returns the right status and what to write in front of the body.
+func (a *API) correct(kind bodyKind, out *outcome, header http.Header, code int) (int, string) {
+	prefix := ""
+	if code < http.StatusBadRequest && out.commit != nil {
+		// Upstream's OTLP handler forgets this error and claims success.
+		code, prefix = http.StatusInternalServerError, out.commit.Error()+"\n"
+		header.Set("Content-Type", "text/plain; charset=utf-8")
+	}
 	switch {
 	case code < http.StatusBadRequest:
 	case out.tooLarge:
 		a.metrics.rejected.WithLabelValues(reasonTooLarge).Inc()
-		return http.StatusRequestEntityTooLarge
+		code = http.StatusRequestEntityTooLarge
 	case out.full:
 		a.metrics.rejected.WithLabelValues(reasonFull).Inc()
 		header.Set("Retry-After", retryAfter)
-		return http.StatusServiceUnavailable
+		code = http.StatusServiceUnavailable
+	case code == http.StatusBadRequest && !out.reached:
+		prefix = kind.needed
 	}
-	return code
+	return code, prefix
 }
 
 // snappyBody refuses by the size that the first bytes of a snappy block
@@ -153,11 +179,14 @@ func (n notingAppendable) AppenderV2(ctx context.Context) upstream.AppenderV2 {
 	return &notingAppenderV2{n.store.AppenderV2(ctx), outcomeOf(ctx)}
 }
 
+// outcomeOf returns the outcome to note in when storing begins.
 func outcomeOf(ctx context.Context) *outcome {
-	if out, ok := ctx.Value(outcomeKey{}).(*outcome); ok {
-		return out
+	out, ok := ctx.Value(outcomeKey{}).(*outcome)
+	if !ok {
+		out = &outcome{}
 	}
-	return &outcome{}
+	out.reached = true
+	return out
 }
 
 func (o *outcome) note(err error) error {
@@ -165,6 +194,11 @@ func (o *outcome) note(err error) error {
 		o.full = true
 	}
 	return err
+}
+
+func (o *outcome) noteCommit(err error) error {
+	o.commit = err
+	return o.note(err)
 }
 
 type notingAppender struct {
@@ -187,7 +221,7 @@ func (n *notingAppender) AppendExemplar(ref upstream.SeriesRef, l labels.Labels,
 	return ref, n.out.note(err)
 }
 
-func (n *notingAppender) Commit() error { return n.out.note(n.Appender.Commit()) }
+func (n *notingAppender) Commit() error { return n.out.noteCommit(n.Appender.Commit()) }
 
 type notingAppenderV2 struct {
 	upstream.AppenderV2
@@ -199,4 +233,4 @@ func (n *notingAppenderV2) Append(ref upstream.SeriesRef, l labels.Labels, st, t
 	return ref, n.out.note(err)
 }
 
-func (n *notingAppenderV2) Commit() error { return n.out.note(n.AppenderV2.Commit()) }
+func (n *notingAppenderV2) Commit() error { return n.out.noteCommit(n.AppenderV2.Commit()) }
