@@ -1,6 +1,27 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/binnacle-obs/binnacle/agent"
+	"github.com/binnacle-obs/binnacle/collector"
+	"github.com/binnacle-obs/binnacle/listen"
+	"github.com/binnacle-obs/binnacle/storage/remote"
+)
+
+// agentGCPercent trades a little CPU for memory: an agent runs on every node
+// and has a budget of 80 MB. GOGC overrides it.
+const agentGCPercent = 50
+
+// remoteWritePath is where a binnacle server takes samples.
+const remoteWritePath = "/api/v1/write"
 
 func newAgentCommand(p *process) *cobra.Command {
 	return newModeCommand(p, modeAgent, &cobra.Command{
@@ -16,7 +37,70 @@ on disk. A Prometheus can scrape /metrics and /metrics/cadvisor instead.`,
     --server-token-file /etc/binnacle/token --server-ca-file /etc/binnacle/ca.crt
 
   # In a container that has the host's file systems below /host
-  binnacle agent --server https://binnacle:7070 --proc-root /host/proc --sys-root /host/sys \
-    --cgroup-root /host/sys/fs/cgroup`,
+  binnacle agent --server https://binnacle:7070 --root-fs /host --proc-root /host/proc \
+    --sys-root /host/sys --cgroup-root /host/sys/fs/cgroup`,
 	}, startAgent)
+}
+
+// startAgent runs the agent half alone.
+func startAgent(ctx context.Context, p *process, s *modeSettings, log *slog.Logger) error {
+	if p.lookup("GOGC") == "" {
+		debug.SetGCPercent(agentGCPercent)
+	}
+	registry := newRegistry()
+	listener, err := listen.New(s.listenOptions(log, registry))
+	if err != nil {
+		return err
+	}
+	ag, err := agent.New(s.agentOptions(log, registry))
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	log.Info("Listening.", "url", s.url(listener.Addr()))
+	return supervise(ctx, log, stopTimeout,
+		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, ag.Handler()) }},
+		part{"agent", ag.Run},
+		reloadPart(p, log, ag.Reload),
+	)
+}
+
+func (s *modeSettings) agentOptions(log *slog.Logger, registry *prometheus.Registry) agent.Options {
+	o := agent.Options{
+		Collector: collector.Options{
+			Node:        s.nodeName,
+			Interval:    s.interval,
+			CgroupRoot:  s.cgroupRoot,
+			ProcRoot:    s.procRoot,
+			SysRoot:     s.sysRoot,
+			RootFS:      s.rootFS,
+			PodLogsRoot: s.podLogsRoot,
+			OptIn:       s.collect,
+		},
+		DataDir:          s.dataDir,
+		BufferMaxBytes:   s.bufferMaxBytes,
+		ScrapeConfigFile: s.scrapeConfig,
+		Logger:           log,
+		Registry:         registry,
+	}
+	for _, server := range s.servers {
+		o.Servers = append(o.Servers, remote.Endpoint{
+			URL:       writeURL(server),
+			TokenFile: s.serverToken,
+			CAFile:    s.serverCA,
+			CertFile:  s.serverCert,
+			KeyFile:   s.serverKey,
+		})
+	}
+	return o
+}
+
+// writeURL completes the URL of a server that has no path. A path is that of
+// another receiver, and left as it is.
+func writeURL(server string) string {
+	u, err := url.Parse(server)
+	if err != nil || (u.Path != "" && u.Path != "/") {
+		return server
+	}
+	u.Path = remoteWritePath
+	return u.String()
 }

@@ -38,6 +38,12 @@ func TestCheckConfig(t *testing.T) {
 		require.Equal(t, exitLint, got.code)
 		require.Contains(t, got.stdout, file+": --server is missing")
 	})
+	t.Run("an address that is refused", func(t *testing.T) {
+		file := writeFile(t, "c.yaml", "listen: :7070\n")
+		got := execute(t, options{}, "check", "config", file)
+		require.Equal(t, exitLint, got.code)
+		require.Contains(t, got.stdout, file+": listening on :7070, which is not a loopback address, needs TLS and a credential")
+	})
 	t.Run("a file that is not there is no mistake in it", func(t *testing.T) {
 		got := execute(t, options{}, "check", "config", "/does/not/exist")
 		require.Equal(t, exitUsage, got.code)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+
+	"github.com/binnacle-obs/binnacle/collector"
 )
 
 // writeFile writes a file of the test and returns its name.
@@ -82,6 +84,8 @@ func sampleOf(t *testing.T, f *pflag.Flag) string {
 		return "77"
 	case kindURL:
 		return "http://example:77"
+	case "GROUP":
+		return collector.OptInGroups()[0]
 	case kindDir, kindFile, kindGlob:
 		return "/tmp/77"
 	default:

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/binnacle-obs/binnacle/collector"
 )
 
 // mode is one of the long-running commands.
@@ -48,6 +50,7 @@ type modeSettings struct {
 	cgroupRoot  string
 	procRoot    string
 	sysRoot     string
+	rootFS      string
 	podLogsRoot string
 	collect     []string
 
@@ -65,11 +68,15 @@ type modeSettings struct {
 	outOfOrderWindow time.Duration
 	rules            []string
 	alertmanagers    []string
+	alertmanagerHTTP string
 	externalURL      string
 	enableAdminAPI   bool
 	queryTimeout     time.Duration
 	queryMaxSamples  int
 	queryConcurrency int
+
+	// effective holds the values of all settings once they are resolved.
+	effective map[string]string
 }
 
 // flagBlock defines flags under one headline of the help output.
@@ -145,15 +152,16 @@ func (s *modeSettings) access(flags *pflag.FlagSet) {
 
 func (s *modeSettings) agentHalf(flags *pflag.FlagSet, lookup func(string) string) {
 	s.interval, s.nodeName = 5*time.Second, defaultNodeName(lookup)
-	s.cgroupRoot, s.procRoot, s.sysRoot, s.podLogsRoot = "/sys/fs/cgroup", "/proc", "/sys", "/var/log/pods"
+	s.cgroupRoot, s.procRoot, s.sysRoot, s.rootFS = "/sys/fs/cgroup", "/proc", "/sys", "/"
 	b := flagBlock{flags, "What to read"}
 	b.add(durationValue(&s.interval, time.Second), "interval", "time between two readings")
 	b.add(textValue(&s.nodeName, kindText), "node-name", "name of this machine in all series")
-	b.add(listValue(&s.collect, "GROUP"), "collect", "further groups of metrics to collect; repeatable")
+	b.add(choicesValue(&s.collect, "GROUP", collector.OptInGroups()), "collect", "further metrics to collect, of "+strings.Join(collector.OptInGroups(), ", ")+"; repeatable")
 	b.add(textValue(&s.cgroupRoot, kindDir), "cgroup-root", "where the cgroup file systems are mounted")
 	b.add(textValue(&s.procRoot, kindDir), "proc-root", "where the host's /proc is mounted")
 	b.add(textValue(&s.sysRoot, kindDir), "sys-root", "where the host's /sys is mounted")
-	b.add(textValue(&s.podLogsRoot, kindDir), "pod-logs-root", "folder of the pods' logs, whose names tell namespace, pod and container")
+	b.add(textValue(&s.rootFS, kindDir), "root-fs", "where the host's root file system is mounted")
+	b.add(textValue(&s.podLogsRoot, kindDir), "pod-logs-root", "folder of the pods' logs, whose names tell namespace, pod and container (default var/log/pods below --root-fs)")
 }
 
 func (s *modeSettings) shipping(flags *pflag.FlagSet) {
@@ -177,6 +185,7 @@ func (s *modeSettings) serverHalf(flags *pflag.FlagSet) {
 	b.add(durationValue(&s.outOfOrderWindow, 0), "out-of-order-window", "how late samples may arrive")
 	b.add(listValue(&s.rules, kindGlob), "rules", "Prometheus rule files to evaluate; repeatable")
 	b.add(listValue(&s.alertmanagers, kindURL), "alertmanager", "Alertmanager to notify; repeatable")
+	b.add(textValue(&s.alertmanagerHTTP, kindFile), "alertmanager-http-config", "Prometheus http_config file with credentials and TLS for the Alertmanagers")
 	b.add(textValue(&s.externalURL, kindURL), "external-url", "URL under which others reach this server, for links in alerts")
 	b.add(boolValue(&s.enableAdminAPI), "enable-admin-api", "allow snapshots and deletion of series by HTTP")
 	b.add(durationValue(&s.queryTimeout, time.Second), "query-timeout", "longest time a query may take")

@@ -39,6 +39,7 @@ func newModeCommand(p *process, m mode, cmd *cobra.Command, start starter) *cobr
 		if err := settings.problems(m); err != nil {
 			return err
 		}
+		settings.effective = effectiveValues(cmd.Flags())
 		log := newLogger(p, settings)
 		for _, w := range p.mistypedVariables(cmd.Flags()) {
 			log.Warn(w)
@@ -86,10 +87,11 @@ func (s *modeSettings) problems(m mode) error {
 	}
 	errs = append(errs,
 		pair("server-cert-file", s.serverCert, "server-key-file", s.serverKey),
-		pair("tls-cert-file", s.tlsCertFile, "tls-key-file", s.tlsKeyFile),
+		s.listenOptions(nil, nil).Validate(),
 	)
 	for _, file := range []struct{ flag, name string }{
 		{"scrape-config", s.scrapeConfig},
+		{"alertmanager-http-config", s.alertmanagerHTTP},
 		{"tls-cert-file", s.tlsCertFile},
 		{"tls-key-file", s.tlsKeyFile},
 		{"tls-client-ca-file", s.tlsClientCAFile},

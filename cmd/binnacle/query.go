@@ -142,6 +142,8 @@ func (s *querySettings) window(now time.Time) (start, end time.Time, err error) 
 			return start, end, usagef("flag --start: %w", err)
 		}
 	}
+	// The API counts in milliseconds: samples then lie exactly on our steps.
+	start, end = start.Truncate(time.Millisecond), end.Truncate(time.Millisecond)
 	if !start.Before(end) {
 		return start, end, usagef("the range is empty: it starts at %s and ends at %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
 	}

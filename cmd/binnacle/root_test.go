@@ -97,7 +97,7 @@ func TestUsageErrors(t *testing.T) {
 		{"run --retention 15x", `flag --retention: "15x" is not a duration, such as 15d, 36h or 30s`},
 		{"run --retention-size 12XB", `flag --retention-size: "12XB" is not a size, such as 512MiB`},
 		{"run --interval 10ms", `flag --interval: "10ms" is too short: the least is 1s`},
-		{"run --listen 7070", `flag --listen: "7070" is not an address, such as 127.0.0.1:7070`},
+		{"run --listen 7070", `flag --listen: "7070" is not an address, such as 127.0.0.1:7070,`},
 		{"run --log-level trace", `flag --log-level: "trace" is not one of debug, info, warn, error`},
 		{"run --query-concurrency 0", `flag --query-concurrency: "0" is not a whole number of at least 1`},
 		{"run -z", "unknown flag -z"},

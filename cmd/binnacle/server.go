@@ -1,6 +1,17 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/binnacle-obs/binnacle/listen"
+	"github.com/binnacle-obs/binnacle/server"
+)
 
 func newServerCommand(p *process) *cobra.Command {
 	return newModeCommand(p, modeServer, &cobra.Command{
@@ -17,4 +28,56 @@ Prometheus HTTP API, and evaluate alerting and recording rules.`,
   binnacle server --rules '/etc/binnacle/rules/*.yml' --alertmanager http://alertmanager:9093 \
     --retention 90d --retention-size 200GB`,
 	}, startServer)
+}
+
+// startServer runs the server half alone.
+func startServer(ctx context.Context, p *process, s *modeSettings, log *slog.Logger) error {
+	registry := newRegistry()
+	listener, err := listen.New(s.listenOptions(log, registry))
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(s.serverOptions(log, registry))
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	log.Info("Listening.", "url", s.url(listener.Addr()))
+	return supervise(ctx, log, stopTimeout,
+		part{"server", srv.Run},
+		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, srv.Handler()) }},
+		reloadPart(p, log, srv.Reload),
+	)
+}
+
+func (s *modeSettings) serverOptions(log *slog.Logger, registry *prometheus.Registry) server.Options {
+	return server.Options{
+		DataDir:                    s.dataDir,
+		Retention:                  s.retention,
+		RetentionSize:              s.retentionSize,
+		OutOfOrderWindow:           s.outOfOrderWindow,
+		ScrapeConfigFile:           s.scrapeConfig,
+		RuleGlobs:                  s.rules,
+		Alertmanagers:              s.alertmanagers,
+		AlertmanagerHTTPConfigFile: s.alertmanagerHTTP,
+		ExternalURL:                s.externalURL,
+		EnableAdminAPI:             s.enableAdminAPI,
+		QueryTimeout:               s.queryTimeout,
+		QueryMaxSamples:            s.queryMaxSamples,
+		QueryConcurrency:           s.queryConcurrency,
+		Version:                    server.Version{Version: buildVersion(), Revision: buildCommit()},
+		Flags:                      s.effective,
+		Logger:                     log,
+		Registry:                   registry,
+	}
+}
+
+// effectiveValues are the values of all settings, for /api/v1/status/flags.
+func effectiveValues(flags *pflag.FlagSet) map[string]string {
+	values := map[string]string{}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if s, ok := f.Value.(setting); ok {
+			values[f.Name] = s.String()
+		}
+	})
+	return values
 }

@@ -180,13 +180,21 @@ func numberValue(target *int) setting {
 // enumValue takes one of choices.
 func enumValue(target *string, choices ...string) setting {
 	return &single[string]{
-		target: target, kind: strings.Join(choices, "|"), format: func(s string) string { return s },
-		parse: func(s string) (string, error) {
-			if !slices.Contains(choices, s) {
-				return "", fmt.Errorf("%q is not one of %s%s", s, strings.Join(choices, ", "), didYouMean(s, choices))
-			}
-			return s, nil
-		},
+		target: target, kind: strings.Join(choices, "|"), parse: oneOf(choices), format: func(s string) string { return s },
+	}
+}
+
+// choicesValue takes any of choices, several times.
+func choicesValue(target *[]string, kind string, choices []string) setting {
+	return &list{target: target, kind: kind, parse: oneOf(choices)}
+}
+
+func oneOf(choices []string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if !slices.Contains(choices, s) {
+			return "", fmt.Errorf("%q is not one of %s%s", s, strings.Join(choices, ", "), didYouMean(s, choices))
+		}
+		return s, nil
 	}
 }
 
@@ -207,9 +215,12 @@ func parseURL(s string) (string, error) {
 }
 
 func parseAddress(s string) (string, error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok && path != "" {
+		return s, nil
+	}
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return "", fmt.Errorf("%q is not an address, such as 127.0.0.1:7070 or [::1]:7070", s)
+		return "", fmt.Errorf("%q is not an address, such as 127.0.0.1:7070, [::1]:7070 or unix:/path", s)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > math.MaxUint16 {
 		return "", fmt.Errorf("%q has no port between 0 and 65535, such as 127.0.0.1:7070", s)
