@@ -129,6 +129,9 @@ func New(o Options) (*Collector, error) {
 	walker := disk.New(disk.Options{ProcRoot: o.ProcRoot, Logger: o.Logger.With("component", "disk"), Registerer: o.Registerer})
 	c, err := newCollector(o, tree, procFiles{files}, walker)
 	if err == nil {
+		err = o.Registerer.Register(treeMetrics{tree})
+	}
+	if err == nil {
 		c.runDisk = walker.Run
 		c.node, err = newNodeGatherer(o, c.metrics.droppedSeries)
 	}

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,8 +36,8 @@ func (c *Collector) exposeCadvisor() ([]*dto.MetricFamily, error) {
 		ct.each(e.add)
 	}
 	e.t, e.shared = proto.Int64(c.lastCycle), nil
-	for _, n := range c.oom.byKey {
-		if n.cell.series != nil {
+	for _, key := range slices.Sorted(maps.Keys(c.oom.byKey)) {
+		if n := c.oom.byKey[key]; n.cell.series != nil {
 			e.shared = e.shared[:0]
 			e.add(&n.cell)
 		}
