@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +17,7 @@ const (
 	DefaultQueryMaxSamples  = 50_000_000
 	DefaultQueryConcurrency = 20
 	DefaultLookback         = 5 * time.Minute
-	DefaultExternalURL      = "http://localhost:7070/"
+	DefaultExternalURL      = "http://localhost:7070"
 )
 
 // Options configure a Server. The zero value of a field is its default.
@@ -96,8 +97,9 @@ func (o Options) withDefaults() (Options, *url.URL, error) {
 	}
 	external, err := url.Parse(o.ExternalURL)
 	if err != nil || (external.Scheme != "http" && external.Scheme != "https") || external.Host == "" {
-		return o, nil, fmt.Errorf("external URL %q: a URL like https://binnacle.example.org/ is needed", o.ExternalURL)
+		return o, nil, fmt.Errorf("external URL %q: a URL like https://binnacle.example.org is needed", o.ExternalURL)
 	}
+	external.Path = strings.TrimRight(external.Path, "/") // paths are appended to it
 	return o, external, nil
 }
 

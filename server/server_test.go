@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/snappy"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -21,6 +25,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(envDir); dir != "" {
+		fmt.Fprintln(os.Stderr, serveForever(dir, os.Getenv(envRules)))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -82,17 +90,44 @@ func (r *running) run(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, r.stop()) })
 }
 
-// get returns status and body of a path.
-func (r *running) get(t *testing.T, path string) (int, string) {
+// get returns status and body of a URL.
+func get(t *testing.T, target string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, r.httpServer.URL+path, nil)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
 	require.NoError(t, err)
+	return do(t, req)
+}
+
+func do(t *testing.T, req *http.Request) (int, string) {
+	t.Helper()
+	req.Close = true // connections kept alive would look like leaks
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, res.Body.Close()) }()
 	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	return res.StatusCode, string(body)
+}
+
+func (r *running) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	return get(t, r.httpServer.URL+path)
+}
+
+// sendSample writes one sample by remote write 1.0 and returns once it has
+// been acknowledged.
+func sendSample(t *testing.T, base, name string, v float64) {
+	t.Helper()
+	raw, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
+		Labels:  []prompb.Label{{Name: "__name__", Value: name}},
+		Samples: []prompb.Sample{{Timestamp: time.Now().UnixMilli(), Value: v}},
+	}}}).Marshal()
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, base+"/api/v1/write", bytes.NewReader(snappy.Encode(nil, raw)))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	code, body := do(t, req)
+	require.Equal(t, http.StatusNoContent, code, body)
 }
 
 // query asks for the present value of an expression.

@@ -58,8 +58,8 @@ type Options struct {
 	// one of their own, and the external labels are set on notifications and
 	// known to templates. It must be set.
 	Config func() config.Config
-	// ExternalURL is how users reach this server; notifications link to it.
-	// It must be set.
+	// ExternalURL is how users reach this server, without a slash at its end;
+	// notifications link to it. It must be set.
 	ExternalURL *url.URL
 	// Engine evaluates expressions over Queryable, and Appendable takes their
 	// results. They must be set.
@@ -90,7 +90,9 @@ type Manager struct {
 	// stopEval and stopSend end what is still under way after stopTimeout.
 	stopEval, stopSend context.CancelFunc
 	sendCtx            context.Context // ended by stopSend
-	done               chan struct{}   // closed when Run returns
+	// sending is read-locked by each request to an Alertmanager.
+	sending sync.RWMutex
+	done    chan struct{} // closed when Run returns
 
 	mu      sync.Mutex
 	running bool       // guarded by mu
@@ -139,7 +141,6 @@ func New(o Options) (*Manager, error) {
 // error only when it cannot start. A Manager runs once.
 func (m *Manager) Run(ctx context.Context) error {
 	defer close(m.done)
-	defer m.stopSend()
 	defer m.stopEval()
 	notified := make(chan struct{})
 	go func() {
@@ -147,8 +148,14 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.notifier.Run(m.targets)
 	}()
 	stopNotifier := func() {
+		// This sends what is queued, but does not wait for what is on its way.
 		m.notifier.Stop()
-		wait(notified, m.stopSend)
+		timer := time.AfterFunc(stopTimeout, m.stopSend)
+		defer timer.Stop()
+		<-notified
+		m.sending.Lock()
+		defer m.sending.Unlock()
+		m.stopSend()
 	}
 	if err := m.start(); err != nil {
 		stopNotifier()
@@ -168,17 +175,12 @@ func (m *Manager) Run(ctx context.Context) error {
 		defer close(stopped)
 		m.rules.Stop()
 	}()
-	wait(stopped, m.stopEval)
+	timer := time.AfterFunc(stopTimeout, m.stopEval)
+	defer timer.Stop()
+	<-stopped
 	<-evaluated
 	stopNotifier()
 	return nil
-}
-
-// wait waits for done and gives it a push by end after stopTimeout.
-func wait(done <-chan struct{}, end func()) {
-	timer := time.AfterFunc(stopTimeout, end)
-	defer timer.Stop()
-	<-done
 }
 
 func (m *Manager) start() error {
@@ -236,6 +238,8 @@ func (m *Manager) apply() error {
 func (m *Manager) send(ctx context.Context, client *http.Client, req *http.Request) (*http.Response, error) {
 	// The answer's body is read after the return: ctx must live on, and its
 	// parent ends it.
+	m.sending.RLock()
+	defer m.sending.RUnlock()
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(m.sendCtx, cancel)
 	defer stop()
