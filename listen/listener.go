@@ -80,9 +80,10 @@ func New(o Options) (*Listener, error) {
 
 // open binds the address.
 func open(address string) (net.Listener, error) {
-	network, path, isUnix := "tcp", address, false
+	network := "tcp"
 	var lc net.ListenConfig
-	if path, isUnix = strings.CutPrefix(address, unixPrefix); isUnix {
+	path, isUnix := strings.CutPrefix(address, unixPrefix)
+	if isUnix {
 		network = "unix"
 		if err := removeStale(path); err != nil {
 			return nil, err
@@ -161,7 +162,7 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 			l.secrets.check()
 		case <-ctx.Done():
 			l.stop(server)
-			<-ended
+			_ = <-ended
 			return nil
 		}
 	}

@@ -1,206 +1,21 @@
 package listen
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
-
-const patience = 30 * time.Second
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{}
-	a.key, a.cert, a.pem = issue(t, nil, "authority", 1)
-	return a
-}
-
-func issue(t *testing.T, by *authority, name string, serial int64) (*ecdsa.PrivateKey, *x509.Certificate, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	parent, signer := template, key
-	if by == nil {
-		template.IsCA, template.BasicConstraintsValid, template.KeyUsage, template.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
-	} else {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return key, cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// pair returns a certificate and its key as PEM.
-func (a *authority) pair(t *testing.T, serial int64) (cert, key []byte) {
-	t.Helper()
-	private, _, cert := issue(t, a, "binnacle", serial)
-	der, err := x509.MarshalECPrivateKey(private)
-	require.NoError(t, err)
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-}
-
-func (a *authority) certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	c, err := tls.X509KeyPair(a.pair(t, 99))
-	require.NoError(t, err)
-	return c
-}
-
-// logs collects log lines.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// rig is a Listener that serves, with its files.
-type rig struct {
-	*Listener
-	dir  string
-	ca   *authority
-	logs *logs
-}
-
-func (r *rig) file(name string) string { return filepath.Join(r.dir, name) }
-
-func (r *rig) put(t *testing.T, name string, b []byte) {
-	t.Helper()
-	tmp := r.file(name + ".new") // the server reads at any time
-	require.NoError(t, os.WriteFile(tmp, b, 0o600))
-	require.NoError(t, os.Rename(tmp, r.file(name)))
-}
-
-// start serves h with what configure makes of a fresh folder of files.
-func start(t *testing.T, h http.Handler, configure func(r *rig, o *Options)) *rig {
-	t.Helper()
-	r := &rig{dir: t.TempDir(), ca: newAuthority(t), logs: &logs{}}
-	cert, key := r.ca.pair(t, 1)
-	r.put(t, "cert", cert)
-	r.put(t, "key", key)
-	r.put(t, "ca", r.ca.pem)
-	r.put(t, "token", []byte("# agents\nagent: s3cret-one\ns3cret-two\n"))
-	o := Options{
-		Address: "127.0.0.1:0", Registerer: prometheus.NewPedanticRegistry(),
-		Logger: slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
-	configure(r, &o)
-	var err error
-	r.Listener, err = New(o)
-	require.NoError(t, err)
-	r.reloadEvery = time.Millisecond
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.Serve(ctx, h) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-done:
-			require.NoError(t, err)
-		case <-time.After(patience):
-			t.Error("Serve did not end")
-		}
-		require.NotContains(t, r.logs.String(), "s3cret")
-	})
-	return r
-}
-
-func withTLS(r *rig, o *Options)    { o.CertFile, o.KeyFile = r.file("cert"), r.file("key") }
-func withToken(r *rig, o *Options)  { withTLS(r, o); o.TokenFile = r.file("token") }
-func withCA(r *rig, o *Options)     { withTLS(r, o); o.ClientCAFile = r.file("ca") }
-func withEither(r *rig, o *Options) { withToken(r, o); withCA(r, o) }
-func plain(*rig, *Options)          {}
-
-// client trusts the rig's authority and makes one connection for a request.
-func (r *rig) client(t *testing.T, certs ...tls.Certificate) *http.Client {
-	t.Helper()
-	pool := x509.NewCertPool()
-	pool.AddCert(r.ca.cert)
-	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs}}
-	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: patience}
-}
-
-type answer struct {
-	*http.Response
-	body string
-}
-
-func (r *rig) get(t *testing.T, c *http.Client, path string, edit ...func(*http.Request)) answer {
-	t.Helper()
-	scheme := "http"
-	if r.opts.tls() {
-		scheme = "https"
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+r.Addr().String()+path, nil)
-	require.NoError(t, err)
-	for _, e := range edit {
-		e(req)
-	}
-	resp, err := c.Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return answer{resp, string(b)}
-}
-
-func authorization(v string) func(*http.Request) {
-	return func(r *http.Request) { r.Header.Set("Authorization", v) }
-}
-
-var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello over ", r.Proto) })
 
 func TestRefusals(t *testing.T) {
 	const (
@@ -311,95 +126,6 @@ func TestLoopbackAnswersToItsOwnNamesOnly(t *testing.T) {
 		req.Header.Set("Authorization", "Bearer s3cret-one")
 	}
 	require.Equal(t, 200, with.get(t, with.client(t), "/", foreign).StatusCode, "a credential is what no foreign page has")
-}
-
-func TestReload(t *testing.T) {
-	r := start(t, hello, withEither)
-	serial := func() int64 {
-		resp := r.get(t, r.client(t), "/-/ready")
-		return resp.TLS.PeerCertificates[0].SerialNumber.Int64()
-	}
-	status := func(token string, certs ...tls.Certificate) int {
-		return r.get(t, r.client(t, certs...), "/", authorization("Bearer "+token)).StatusCode
-	}
-	errorsOf := func(file string) float64 { return testutil.ToFloat64(r.metrics.reloadErrors.WithLabelValues(file)) }
-	eventually := func(what string, ok func() bool) {
-		t.Helper()
-		require.Eventually(t, ok, patience, 5*time.Millisecond, what)
-	}
-	require.EqualValues(t, 1, serial())
-
-	cert, key := r.ca.pair(t, 2)
-	r.put(t, "cert", cert)
-	eventually("a certificate without its key is no use", func() bool { return errorsOf("certificate") > 0 })
-	require.EqualValues(t, 1, serial())
-	require.Contains(t, r.logs.String(), "--tls-cert-file")
-	r.put(t, "key", key)
-	eventually("the new certificate", func() bool { return serial() == 2 })
-
-	r.put(t, "token", []byte("s3cret-three\n"))
-	eventually("the new token", func() bool { return status("s3cret-three") == 200 })
-	require.Equal(t, 401, status("s3cret-one"))
-	r.put(t, "token", nil)
-	eventually("an empty file is no use", func() bool { return errorsOf("token") > 0 })
-	require.NoError(t, os.Remove(r.file("token")))
-	before := errorsOf("token")
-	eventually("nor is a missing one", func() bool { return errorsOf("token") > before+1 })
-	require.Equal(t, 200, status("s3cret-three"), "the old one stays in force")
-	require.LessOrEqual(t, strings.Count(r.logs.String(), "stays in force"), 5, "each error is logged once")
-
-	// A connection that was let in by a certificate is asked again.
-	kept := r.client(t, r.ca.certificate(t))
-	require.Equal(t, 200, r.get(t, kept, "/").StatusCode)
-	other := newAuthority(t)
-	r.put(t, "ca", []byte("nonsense"))
-	eventually("not PEM", func() bool { return errorsOf("client_ca") > 0 })
-	require.Equal(t, 200, r.get(t, kept, "/").StatusCode)
-	r.put(t, "ca", other.pem)
-	eventually("the new authority", func() bool { return status("none", other.certificate(t)) == 200 })
-	require.Equal(t, 401, r.get(t, kept, "/").StatusCode)
-}
-
-// TestReloadOfSwappedSymlinks changes files as kubelet does for a Secret.
-func TestReloadOfSwappedSymlinks(t *testing.T) {
-	var write func(version string, token string)
-	r := start(t, hello, func(r *rig, o *Options) {
-		write = func(version, token string) {
-			require.NoError(t, os.Mkdir(r.file(version), 0o700))
-			r.put(t, filepath.Join(version, "token"), []byte(token))
-			require.NoError(t, os.Symlink(version, r.file("..tmp")))
-			require.NoError(t, os.Rename(r.file("..tmp"), r.file("..data")))
-		}
-		write("v1", "s3cret-v1")
-		require.NoError(t, os.Remove(r.file("token")))
-		require.NoError(t, os.Symlink("..data/token", r.file("token")))
-		o.TokenFile = r.file("token")
-	})
-	try := func(token string) int { return r.get(t, r.client(t), "/", authorization("Bearer "+token)).StatusCode }
-	require.Equal(t, 200, try("s3cret-v1"))
-	write("v2", "s3cret-v2")
-	require.Eventually(t, func() bool { return try("s3cret-v2") == 200 }, patience, 5*time.Millisecond)
-	require.Equal(t, 401, try("s3cret-v1"))
-}
-
-func TestHandshakesCheckTheFilesOnceInAWhile(t *testing.T) {
-	r := start(t, hello, withToken)
-	s, err := openSecrets(r.opts, newMetrics(nil))
-	require.NoError(t, err)
-	change := func(serial int64) {
-		cert, key := r.ca.pair(t, serial)
-		r.put(t, "cert", cert)
-		r.put(t, "key", key)
-	}
-	first := s.certificate.Load()
-	change(7)
-	s.checkSoon()
-	second := s.certificate.Load()
-	require.NotEqual(t, first.Certificate, second.Certificate)
-	change(8)
-	s.checked = time.Now().Add(time.Minute)
-	s.checkSoon()
-	require.Equal(t, second.Certificate, s.certificate.Load().Certificate)
 }
 
 func TestNewNamesTheFileThatIsWrong(t *testing.T) {
@@ -550,8 +276,8 @@ func TestStop(t *testing.T) {
 			cancel()
 			if c.finish {
 				select {
-				case <-served:
-					t.Fatal("a request was under way")
+				case err := <-served:
+					t.Fatal("a request was under way", err)
 				case <-time.After(20 * time.Millisecond):
 				}
 				close(finish)

@@ -108,8 +108,9 @@ func (h *host) read() (prefix string, mounts []*mountinfo.Info, err error) {
 
 // mount is where a path is.
 type mount struct {
-	point string
-	class class
+	point  string
+	device string // major:minor, the same wherever the file system is mounted
+	class  class
 }
 
 // mountOf finds the mount of a path by name alone, without asking any file
@@ -118,11 +119,13 @@ func mountOf(mounts []*mountinfo.Info, path string) mount {
 	var found mount
 	for _, m := range mounts {
 		if len(m.Mountpoint) >= len(found.point) && within(path, m.Mountpoint) {
-			found = mount{point: m.Mountpoint, class: classOf(m.FSType)}
+			found = mount{point: m.Mountpoint, device: number(uint32(m.Major), uint32(m.Minor)), class: classOf(m.FSType)}
 		}
 	}
 	return found
 }
+
+func number(major, minor uint32) string { return fmt.Sprintf("%d:%d", major, minor) }
 
 func within(path, dir string) bool {
 	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
@@ -197,11 +200,11 @@ func choose(mounts []*mountinfo.Info, cl class) (chosen []Filesystem, dropped in
 			Device: deviceName(m), MountPoint: m.Mountpoint, Type: m.FSType,
 			Major: uint32(m.Major), Minor: uint32(m.Minor),
 		}
-		number := fmt.Sprintf("%d:%d", m.Major, m.Minor)
-		if seen[number] || seen[f.Device] {
+		id := number(f.Major, f.Minor)
+		if seen[id] || seen[f.Device] {
 			continue
 		}
-		seen[number], seen[f.Device] = true, true
+		seen[id], seen[f.Device] = true, true
 		if len(chosen) == maxFilesystems {
 			dropped++
 			continue
@@ -229,7 +232,7 @@ func (w *Walker) statfs(prefix string, f *Filesystem, cl class) error {
 	}
 	result := make(chan outcome, 1)
 	path := prefix + f.MountPoint
-	err := w.guard.do(f.MountPoint, "statfs", cl, func(*call) {
+	err := w.guard.do(mount{f.MountPoint, number(f.Major, f.Minor), cl}, "statfs", func(*call) {
 		var o outcome
 		o.err = w.opts.sys.statfs(path, &o.s)
 		result <- o

@@ -76,13 +76,13 @@ func TestFilesystemsAreBounded(t *testing.T) {
 func TestMountOf(t *testing.T) {
 	mounts := parse(t, node...)
 	for path, want := range map[string]mount{
-		"/":                       {"/", local},
-		"/etc":                    {"/", local},
-		"/mnt/home":               {"/mnt/home", remote},
-		"/mnt/home/me/x":          {"/mnt/home", remote},
-		"/mnt/homes":              {"/", local},
-		"/data disk/x":            {"/data disk", local},
-		"/run/containerd/c1/root": {"/", local},
+		"/":                       {"/", "254:0", local},
+		"/etc":                    {"/", "254:0", local},
+		"/mnt/home":               {"/mnt/home", "0:70", remote},
+		"/mnt/home/me/x":          {"/mnt/home", "0:70", remote},
+		"/mnt/homes":              {"/", "254:0", local},
+		"/data disk/x":            {"/data disk", "254:16", local},
+		"/run/containerd/c1/root": {"/", "254:0", local},
 	} {
 		require.Equal(t, want, mountOf(mounts, path), path)
 	}

@@ -27,9 +27,11 @@ const (
 
 // Stuck is a call that the kernel has not answered.
 type Stuck struct {
-	Mount     string
+	Mount     string // where it is mounted
 	Operation string
 	Since     time.Time
+
+	device string
 }
 
 // guard makes calls that may never return, each in its own goroutine.
@@ -66,15 +68,15 @@ func newGuard(timeout time.Duration, log *slog.Logger, m *metrics) *guard {
 }
 
 // do runs fn and waits for it, but not if nothing comes back for the time-out:
-// then it returns errStuck, and so does every other call on that mount at once
-// until fn has returned after all.
-func (g *guard) do(mount, operation string, cl class, fn func(*call)) error {
-	if err := g.admit(mount, cl); err != nil {
+// then it returns errStuck, and so does every other call on that file system
+// at once, wherever else it is mounted, until fn has returned after all.
+func (g *guard) do(m mount, operation string, fn func(*call)) error {
+	if err := g.admit(m); err != nil {
 		return err
 	}
 	c, done, began := &call{}, make(chan struct{}), time.Now()
 	go func() {
-		defer g.returned(c, cl)
+		defer g.returned(c, m.class)
 		defer close(done)
 		fn(c)
 	}()
@@ -91,27 +93,27 @@ func (g *guard) do(mount, operation string, cl class, fn func(*call)) error {
 			last = now
 			continue
 		}
-		if g.isStuck(c, Stuck{Mount: mount, Operation: operation, Since: began}, cl, done) {
-			return fmt.Errorf("%s at %s: %w", operation, mount, errStuck)
+		if g.isStuck(c, Stuck{Mount: m.point, Operation: operation, Since: began, device: m.device}, m.class, done) {
+			return fmt.Errorf("%s at %s: %w", operation, m.point, errStuck)
 		}
 		return nil
 	}
 }
 
-// admit refuses calls on a mount that has one stuck, and all of a class that
-// has too many.
-func (g *guard) admit(mount string, cl class) error {
+// admit refuses calls on a file system that has one stuck, and all of a class
+// that has too many.
+func (g *guard) admit(m mount) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, s := range g.stuck {
-		if s.Mount == mount {
+		if s.device == m.device {
 			g.metrics.refused.WithLabelValues(reasonStuck).Inc()
-			return fmt.Errorf("%s, since %s: %w", mount, s.Since.Format(time.RFC3339), errStuck)
+			return fmt.Errorf("%s, since %s: %w", m.point, s.Since.Format(time.RFC3339), errStuck)
 		}
 	}
-	if g.count[cl] >= maxStuck {
+	if g.count[m.class] >= maxStuck {
 		g.metrics.refused.WithLabelValues(reasonStuckBound).Inc()
-		return fmt.Errorf("%d other mounts hang: %w", g.count[cl], errStuck)
+		return fmt.Errorf("%d other mounts hang: %w", g.count[m.class], errStuck)
 	}
 	return nil
 }

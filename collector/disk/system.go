@@ -8,6 +8,7 @@ import (
 
 // system holds the calls that may hang.
 type system struct {
+	openIn   func(root, path string) (int, error)
 	open     func(dir int, name string) (int, error)
 	stat     func(dir int, name string) (inode, error) // name "": dir itself
 	getdents func(dir int, buf []byte) (int, error)
@@ -31,8 +32,9 @@ func newSystem() *system {
 		stat = fstatat
 	}
 	return &system{
-		open: openDirectory,
-		stat: stat,
+		openIn: openIn,
+		open:   openDirectory,
+		stat:   stat,
 		getdents: func(dir int, buf []byte) (n int, err error) {
 			err = retry(func() error { n, err = unix.Getdents(dir, buf); return err })
 			return n, err
@@ -52,6 +54,34 @@ func openDirectory(dir int, name string) (fd int, err error) {
 		err = retry(func() error { fd, err = unix.Openat(dir, name, flags, 0); return err })
 	}
 	return fd, err
+}
+
+// openIn opens the directory path of the host, whose root is at root here.
+// What lies on the way there belongs to the host and may be a symlink; an
+// absolute one must lead to the host's directory, not to ours of that name.
+func openIn(root, path string) (fd int, err error) {
+	if root == "" {
+		return openDirectory(unix.AT_FDCWD, path)
+	}
+	err = retry(func() error { fd, err = unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0); return err })
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd)
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	var at int
+	err = retry(func() error { at, err = unix.Openat2(fd, path, &how); return err })
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // before Linux 5.6
+		return openDirectory(unix.AT_FDCWD, root+path)
+	}
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(at)
+	return openDirectory(at, ".")
 }
 
 // Neither follows symlinks nor mounts what an automounter has there.

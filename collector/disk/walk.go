@@ -50,10 +50,10 @@ type level struct {
 	rest []byte // of buf, not looked at yet
 }
 
-// run walks path, an absolute path.
-func (w *walk) run(ctx context.Context, path string) (Usage, error) {
+// run walks path, an absolute path below root, which is nothing for our own.
+func (w *walk) run(ctx context.Context, root, path string) (Usage, error) {
 	defer w.close()
-	fd, err := w.sys.open(unix.AT_FDCWD, path)
+	fd, err := w.sys.openIn(root, path)
 	w.call.alive()
 	if err != nil {
 		return Usage{}, fmt.Errorf("open directory %s, which must not be a symlink: %w", path, err)

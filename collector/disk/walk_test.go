@@ -78,7 +78,7 @@ func TestWalkCountsAsDu(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWalk()
 			w.sys.stat = stat
-			u, err := w.run(t.Context(), dir)
+			u, err := w.run(t.Context(), "", dir)
 			require.NoError(t, err)
 			require.True(t, u.Complete)
 			require.False(t, u.At.IsZero())
@@ -94,7 +94,7 @@ func TestWalkStaysOnItsFileSystem(t *testing.T) {
 	write(t, filepath.Join(dir, "sub/file"), 1)
 	at := filepath.Join(dir, "mounted")
 	require.NoError(t, os.Mkdir(at, 0o755))
-	before, err := newWalk().run(t.Context(), dir)
+	before, err := newWalk().run(t.Context(), "", dir)
 	require.NoError(t, err)
 
 	mounts := map[string]func() error{
@@ -119,7 +119,7 @@ func TestWalkStaysOnItsFileSystem(t *testing.T) {
 				// What is written through the bind mount is in sub as well.
 				require.NoError(t, os.Remove(filepath.Join(at, "inside")))
 			}
-			u, err := w.run(t.Context(), dir)
+			u, err := w.run(t.Context(), "", dir)
 			require.NoError(t, err)
 			require.Equal(t, before.Inodes-1, u.Inodes, "the mount point itself is of the other file system")
 		})
@@ -131,12 +131,26 @@ func TestWalkRefusesWhatIsNoDirectory(t *testing.T) {
 	require.NoError(t, os.Symlink(dir, filepath.Join(dir, "link")))
 	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644))
 	for _, name := range []string{"link", "fifo"} {
-		_, err := newWalk().run(t.Context(), filepath.Join(dir, name))
+		_, err := newWalk().run(t.Context(), "", filepath.Join(dir, name))
 		require.ErrorIs(t, err, unix.ENOTDIR)
 		require.ErrorContains(t, err, filepath.Join(dir, name))
 	}
-	_, err := newWalk().run(t.Context(), filepath.Join(dir, "missing"))
+	_, err := newWalk().run(t.Context(), "", filepath.Join(dir, "missing"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestSymlinksOnTheWayLeadToTheHost(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "tmp/real/file"), 0)
+	require.NoError(t, os.Symlink("/tmp/real", filepath.Join(root, "tmp/link")))
+	require.NoError(t, os.Symlink("/tmp", filepath.Join(root, "var")))
+	u, err := newWalk().run(t.Context(), root, "/var/real")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, u.Inodes)
+	_, err = newWalk().run(t.Context(), root, "/var/link")
+	require.ErrorIs(t, err, unix.ENOTDIR, "the last one must not be a symlink")
+	_, err = newWalk().run(t.Context(), root, "/../../../etc")
+	require.ErrorIs(t, err, fs.ErrNotExist, "nothing leads out of the root")
 }
 
 func TestWalkIsNotLedAwayBySwappedDirectories(t *testing.T) {
@@ -160,7 +174,7 @@ func TestWalkIsNotLedAwayBySwappedDirectories(t *testing.T) {
 				}
 				return open(at, path)
 			}
-			u, err := w.run(t.Context(), dir)
+			u, err := w.run(t.Context(), "", dir)
 			require.NoError(t, err)
 			require.False(t, u.Complete)
 			require.Less(t, u.Bytes, uint64(1<<20))
@@ -185,7 +199,7 @@ func TestWalkBounds(t *testing.T) {
 			held = max(held, len(w.stack)+1)
 			return open(at, path)
 		}
-		u, err := w.run(t.Context(), dir)
+		u, err := w.run(t.Context(), "", dir)
 		require.NoError(t, err)
 		require.False(t, u.Complete)
 		require.EqualValues(t, 1+6, u.Inodes, "directories at depth 6 are counted, not entered")
@@ -195,7 +209,7 @@ func TestWalkBounds(t *testing.T) {
 	t.Run("entries", func(t *testing.T) {
 		w := newWalk()
 		w.maxEntries = 7
-		u, err := w.run(t.Context(), dir)
+		u, err := w.run(t.Context(), "", dir)
 		require.NoError(t, err)
 		require.False(t, u.Complete)
 		require.EqualValues(t, 1+7, u.Inodes)
@@ -222,7 +236,7 @@ func TestWalkBounds(t *testing.T) {
 			fd = next
 		}
 		require.NoError(t, unix.Close(fd))
-		u, err := newWalk().run(t.Context(), dir)
+		u, err := newWalk().run(t.Context(), "", dir)
 		require.NoError(t, err)
 		require.True(t, u.Complete)
 		require.EqualValues(t, 1+levels, u.Inodes)
@@ -240,7 +254,7 @@ func TestWalkReportsWhatItMayNotSee(t *testing.T) {
 		}
 		return open(at, path)
 	}
-	u, err := w.run(t.Context(), dir)
+	u, err := w.run(t.Context(), "", dir)
 	require.NoError(t, err)
 	require.False(t, u.Complete)
 	require.EqualValues(t, 2, u.Inodes)
@@ -260,7 +274,7 @@ func TestWalkSurvivesDeletion(t *testing.T) {
 		}
 		return stat(at, path)
 	}
-	u, err := w.run(t.Context(), dir)
+	u, err := w.run(t.Context(), "", dir)
 	require.NoError(t, err)
 	require.True(t, u.Complete, "what is gone is not missing")
 }
@@ -288,7 +302,7 @@ func TestWalkSpendsBeforeItLooks(t *testing.T) {
 		}
 		return stat(at, path)
 	}
-	_, err := w.run(t.Context(), dir)
+	_, err := w.run(t.Context(), "", dir)
 	require.ErrorIs(t, err, stop)
 	require.Equal(t, 3*batch, looked)
 }
@@ -302,11 +316,11 @@ func TestWalkClosesWhatItOpened(t *testing.T) {
 	}
 	before := count()
 	w := newWalk()
-	_, err := w.run(t.Context(), dir)
+	_, err := w.run(t.Context(), "", dir)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = newWalk().run(ctx, dir)
+	_, err = newWalk().run(ctx, "", dir)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, before, count())
 }
@@ -343,7 +357,7 @@ func BenchmarkWalk(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := newWalk().run(b.Context(), dir); err != nil {
+		if _, err := newWalk().run(b.Context(), "", dir); err != nil {
 			b.Fatal(err)
 		}
 	}

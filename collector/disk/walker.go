@@ -293,18 +293,17 @@ func (w *Walker) measureDirectory(ctx context.Context, path string) (Usage, erro
 	if err != nil {
 		w.log.Debug("mounts could not be read", "err", err)
 	}
-	mount := mountOf(mounts, path)
 	type outcome struct {
 		usage Usage
 		err   error
 	}
 	result := make(chan outcome, 1)
-	err = w.guard.do(mount.point, "walk of "+path, mount.class, func(c *call) {
+	err = w.guard.do(mountOf(mounts, path), "walk of "+path, func(c *call) {
 		walk := walk{
 			sys: w.opts.sys, call: c, metrics: w.metrics, spend: w.spend,
 			maxDepth: w.opts.MaxDepth, maxEntries: w.opts.MaxEntries,
 		}
-		usage, err := walk.run(ctx, prefix+path)
+		usage, err := walk.run(ctx, prefix, path)
 		result <- outcome{usage, err}
 	})
 	if err != nil {

@@ -89,8 +89,7 @@ func (f *FS) fail(pid int, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var pe *fs.PathError
-	if !errors.As(err, &pe) {
+	if _, named := errors.AsType[*fs.PathError](err); !named {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	// A zombie has no mounts any more: EINVAL.

@@ -139,11 +139,8 @@ func (n *NetDev) parse(dst []Interface, text []byte) ([]Interface, error) {
 			return nil, fmt.Errorf("no interface name in %q", line)
 		}
 		var v [12]uint64
-		rest, ok := line[colon+1:], true
-		for j := range v {
-			if v[j], rest, ok = number(rest); !ok {
-				return nil, fmt.Errorf("want 16 numbers after the name, have %q", line)
-			}
+		if !numbers(v[:], line[colon+1:]) {
+			return nil, fmt.Errorf("want 16 numbers after the name, have %q", line)
 		}
 		dst = append(dst, Interface{
 			Name:    n.name(i, bytes.TrimLeft(line[:colon], " ")),

@@ -21,3 +21,14 @@ func number(b []byte) (v uint64, rest []byte, ok bool) {
 	}
 	return v, b[i:], true
 }
+
+// numbers fills v with the first numbers of b, if there are as many.
+func numbers(v []uint64, b []byte) bool {
+	for i := range v {
+		var ok bool
+		if v[i], b, ok = number(b); !ok {
+			return false
+		}
+	}
+	return true
+}

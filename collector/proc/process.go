@@ -80,11 +80,8 @@ func (f *FS) SchedStat(pid int) (SchedStat, error) {
 // parseSchedStat reads "95521 62994 2".
 func parseSchedStat(line []byte) (SchedStat, error) {
 	var v [3]uint64
-	rest, ok := line, true
-	for i := range v {
-		if v[i], rest, ok = number(rest); !ok {
-			return SchedStat{}, fmt.Errorf("want three numbers, have %q", line)
-		}
+	if !numbers(v[:], line) {
+		return SchedStat{}, fmt.Errorf("want three numbers, have %q", line)
 	}
 	return SchedStat{Run: v[0], Wait: v[1], Periods: v[2]}, nil
 }
