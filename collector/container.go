@@ -40,6 +40,9 @@ type container struct {
 	group Group
 	id    cgroup.Identity
 	names Names
+	// bundle is what the runtime's bundle says; it is looked for at once,
+	// because it goes with the container.
+	bundle Names
 	// named is false as long as it is worth looking for better names.
 	named   bool
 	tries   int

@@ -111,6 +111,7 @@ func TestUnreadableSetKeepsItsSeries(t *testing.T) {
 	require.Empty(t, all.find(t, "container_memory_usage_bytes"), "neither a value nor an end")
 	require.Equal(t, 1.5, all.value(t, "container_cpu_usage_seconds_total"))
 	require.Equal(t, 1.0, all.value(t, "container_scrape_error"))
+	require.Equal(t, 1.0, all.value(t, "machine_scrape_error"), "there is no meminfo here")
 	require.Equal(t, 0.0, testutil.ToFloat64(r.health.gauges["memory"]))
 	require.Equal(t, 1.0, testutil.ToFloat64(r.health.gauges["cpu"]))
 

@@ -11,9 +11,10 @@ type Names struct {
 	Sandbox bool
 }
 
-// complete tells whether the names will not get better.
+// complete tells whether a container has all names that dashboards need; the
+// image is not known from log folders.
 func (n Names) complete() bool {
-	return n.Namespace != "" && n.Pod != "" && (n.Sandbox || n.Container != "" && n.Image != "")
+	return n.Namespace != "" && n.Pod != "" && (n.Sandbox || n.Container != "")
 }
 
 // Identities knows the names of cgroups of pods and containers. This is where
@@ -89,8 +90,11 @@ func (c *Collector) lookUp(ct *container) Names {
 			n = known
 		}
 	}
-	if ct.id.Kind == cgroup.KindContainer && !n.complete() {
-		n = n.or(c.bundles.names(ct.id.ContainerID))
+	if ct.id.Kind == cgroup.KindContainer {
+		if ct.bundle == (Names{}) {
+			ct.bundle = c.bundles.names(ct.id.ContainerID)
+		}
+		n = n.or(ct.bundle)
 	}
 	if n.Namespace == "" || n.Pod == "" {
 		n = n.or(c.podLogs.pod(ct.id.PodUID))
@@ -132,9 +136,11 @@ func (n Names) orPod(p *pod) Names {
 // ends its series: they go on under the new labels.
 func (c *Collector) identify(ct *container, b *batch) {
 	n := c.lookUp(ct)
-	isPod := ct.id.Kind == cgroup.KindPod
 	ct.tries++
-	ct.named = n.complete() || isPod && n.Pod != ""
+	ct.named = n.complete() && (n.Image != "" || n.Sandbox || c.opts.Identities == nil)
+	if ct.id.Kind != cgroup.KindContainer {
+		ct.named = n.Pod != ""
+	}
 	if n == ct.names && ct.base.Len() > 0 {
 		return
 	}

@@ -132,6 +132,9 @@ func (c *Collector) add(g Group) {
 	if at := g.CreatedAt(); !at.IsZero() {
 		ct.createdMs = uint64(at.UnixMilli())
 	}
+	if ct.id.Kind == cgroup.KindContainer {
+		ct.bundle = c.bundles.names(ct.id.ContainerID)
+	}
 	c.byGroup[g] = ct
 	c.containers = append(c.containers, ct)
 	c.join(ct)
