@@ -162,7 +162,9 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 			l.secrets.check()
 		case <-ctx.Done():
 			l.stop(server)
-			_ = <-ended
+			if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+				l.log.Warn("serving ended with an error", "err", err)
+			}
 			return nil
 		}
 	}
