@@ -185,12 +185,15 @@ func (c *Collector) collectContainer(ct *container, b *batch, slow slowPart) {
 	}
 }
 
-// unread tells which sets failed, and marks their collectors.
+// unread tells which sets could not be read, and marks their collectors as failing.
 func (c *Collector) unread(s *cgroup.Stats, err error) cgroup.Set {
 	if err == nil {
 		return 0
 	}
 	failed := c.want &^ s.Read
+	if errors.Is(err, cgroup.ErrGone) {
+		return failed // to vanish is normal
+	}
 	for _, x := range sets {
 		if failed&x.set != 0 {
 			c.failed(x.name, err)

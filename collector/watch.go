@@ -145,7 +145,7 @@ func (c *Collector) add(g Group) {
 // finish stores the last reading of a cgroup under its own time.
 func (c *Collector) finish(ct *container, ev event, b *batch) {
 	ct.populated = true
-	if ev.err != nil && ev.stats.Read == 0 {
+	if ev.stats.Read == 0 {
 		return // counted as missed when the cgroup is removed
 	}
 	ct.final = true
