@@ -205,7 +205,6 @@ func (c *client) explain(err error) error {
 func explainConnection(addr string, err error) error {
 	var dns *net.DNSError
 	var unknownCA x509.UnknownAuthorityError
-	var record tls.RecordHeaderError
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nothing listens at %s: is \"binnacle run\" (or \"binnacle server\") started? Another server is named by --addr or BINNACLE_ADDR", addr)
@@ -213,7 +212,7 @@ func explainConnection(addr string, err error) error {
 		return fmt.Errorf("the host of %s is not known (%s): check --addr", addr, dns.Err)
 	case errors.As(err, &unknownCA):
 		return fmt.Errorf("the certificate of %s is signed by an unknown authority: give its certificate with --ca-file", addr)
-	case errors.As(err, &record):
+	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%s does not speak HTTPS: give --addr %s", addr, "http://"+strings.TrimPrefix(addr, "https://"))
 	default:
 		return fmt.Errorf("no answer from %s: %w", addr, err)

@@ -3,8 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,7 +67,7 @@ func start(t *testing.T, columns int, args ...string) *daemon {
 		stdout:  io.Discard,
 		stderr:  d.stderr,
 		columns: func(io.Writer) int { return columns },
-		hangup:  d.hangup,
+		hangup:  func() <-chan os.Signal { return d.hangup },
 		now:     time.Now,
 		zone:    time.UTC,
 	}
@@ -159,6 +166,53 @@ func TestAgentSendsToServer(t *testing.T) {
 	server.eventually(t, func(out string) bool { return strings.Contains(out, "there") }, "top", "node")
 	require.Contains(t, get(t, agent.url+"/metrics"), "binnacle_build_info{")
 	require.Contains(t, get(t, agent.url+"/metrics/cadvisor"), "container_memory_working_set_bytes{")
+	agent.finish(t)
+	server.finish(t)
+}
+
+// selfSigned writes a certificate for 127.0.0.1 and its key.
+func selfSigned(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	return writeFile(t, "tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))),
+		writeFile(t, "tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+}
+
+func TestTLSAndToken(t *testing.T) {
+	cert, key := selfSigned(t)
+	token := writeFile(t, "token", "s3cret-s3cret-s3cret-s3cret-s3cret\n")
+	server := start(t, 0, "server", "--tls-cert-file", cert, "--tls-key-file", key, "--auth-token-file", token)
+	require.True(t, strings.HasPrefix(server.url, "https://"), server.url)
+	agent := start(t, 0, "agent", "--server", server.url, "--server-ca-file", cert, "--server-token-file", token)
+	server.eventually(t, notEmpty, "query", "instant", `container_memory_working_set_bytes{id="/"}`, "--ca-file", cert, "--token-file", token)
+
+	ask := []string{"query", "instant", "1", "--addr", server.url}
+	got := execute(t, options{}, ask...)
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.stderr, "is signed by an unknown authority: give its certificate with --ca-file")
+
+	got = execute(t, options{}, append(ask, "--ca-file", cert)...)
+	require.Equal(t, exitForbidden, got.code)
+	require.Contains(t, got.stderr, "asks for a credential (401): give --token-file")
+
+	plain := "http://" + strings.TrimPrefix(server.url, "https://")
+	got = execute(t, options{}, "query", "instant", "1", "--addr", plain)
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.stderr, "speaks HTTPS: give --addr "+server.url)
+
+	got = execute(t, options{}, "query", "instant", "1", "--addr", "https://"+strings.TrimPrefix(agent.url, "http://"))
+	require.Equal(t, exitUsage, got.code)
+	require.Contains(t, got.stderr, "does not speak HTTPS: give --addr "+agent.url)
 	agent.finish(t)
 	server.finish(t)
 }

@@ -23,29 +23,37 @@ type process struct {
 	// columns is the width of the terminal behind a writer; 0 says that the
 	// writer is none.
 	columns func(io.Writer) int
-	// hangup asks for a reload of configuration files.
-	hangup <-chan os.Signal
+	// hangup begins to catch SIGHUP, the wish to reload configuration files.
+	// Only long-running commands call it: a client ends with its terminal.
+	hangup func() <-chan os.Signal
 	now    func() time.Time
 	zone   *time.Location
 }
+
+// defaultColumns is the width of output where there is no terminal to ask.
+const defaultColumns = 80
 
 func main() {
 	// The first signal stops gracefully; stop() then restores the default, so
 	// that a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
 	p := &process{
 		environ: os.Environ(),
 		stdout:  os.Stdout,
 		stderr:  os.Stderr,
 		columns: terminalColumns,
-		hangup:  hangup,
+		hangup:  catchHangup,
 		now:     time.Now,
 		zone:    time.Local,
 	}
 	os.Exit(run(ctx, p, os.Args[1:]))
+}
+
+func catchHangup() <-chan os.Signal {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	return hangup
 }
 
 // terminalColumns asks the kernel for the width of the terminal behind w.
@@ -55,8 +63,11 @@ func terminalColumns(w io.Writer) int {
 		return 0
 	}
 	columns, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0
+	case columns == 0: // a terminal that does not say
+		return defaultColumns
 	}
 	return columns
 }

@@ -57,6 +57,7 @@ func execute(t *testing.T, o options, args ...string) outcome {
 		stdout:  &stdout,
 		stderr:  &stderr,
 		columns: func(io.Writer) int { return o.columns },
+		hangup:  func() <-chan os.Signal { return nil },
 		now:     func() time.Time { return testNow },
 		zone:    time.UTC,
 	}

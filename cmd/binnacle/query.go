@@ -161,7 +161,7 @@ func (s *querySettings) overRange(ctx context.Context, p *process, expr string) 
 		format = formatChart
 	}
 	if columns == 0 {
-		columns = 80
+		columns = defaultColumns
 	}
 	step := s.step
 	if step == 0 {

@@ -66,12 +66,13 @@ func supervise(ctx context.Context, log *slog.Logger, timeout time.Duration, par
 
 // reloadPart calls reload at every SIGHUP. Errors leave what was in force.
 func reloadPart(p *process, log *slog.Logger, reload func() error) part {
+	hangup := p.hangup()
 	return part{"reload", func(ctx context.Context) error {
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-p.hangup:
+			case <-hangup:
 				if err := reload(); err != nil {
 					log.Error("Reload failed; the configuration before stays in force.", "err", err)
 					continue

@@ -56,7 +56,7 @@ func TestReloadPart(t *testing.T) {
 	hangup := make(chan os.Signal)
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
-	p := reloadPart(&process{hangup: hangup}, slog.New(slog.DiscardHandler), func() error {
+	p := reloadPart(&process{hangup: func() <-chan os.Signal { return hangup }}, slog.New(slog.DiscardHandler), func() error {
 		calls++
 		return errors.New("broken file")
 	})
