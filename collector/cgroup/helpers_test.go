@@ -39,6 +39,29 @@ func openReal(t testing.TB, o Options) *Tree {
 	return tree
 }
 
+// realLayouts calls f with this machine's hierarchies shown as v1, v2 and
+// hybrid, as far as they are mounted.
+func realLayouts(t *testing.T, f func(t *testing.T, root string)) {
+	whole := openReal(t, Options{})
+	roots := map[string]func(hierarchy) bool{
+		"v1":     func(h hierarchy) bool { return !h.v2 },
+		"v2":     func(h hierarchy) bool { return h.v2 },
+		"hybrid": func(hierarchy) bool { return true },
+	}
+	for name, pick := range roots {
+		root, n := t.TempDir(), 0
+		for _, h := range whole.layout.hiers {
+			if pick(h) {
+				require.NoError(t, os.Symlink(h.dir, filepath.Join(root, filepath.Base(h.dir))))
+				n++
+			}
+		}
+		if n > 0 && (name != "hybrid" || whole.Version() == Hybrid) {
+			t.Run(name, func(t *testing.T) { f(t, root) })
+		}
+	}
+}
+
 func uniqueID() string { return "/binnacle-test-" + rand.Text()[:12] }
 
 // makeGroup makes a group in every hierarchy of the layout.

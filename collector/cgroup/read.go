@@ -211,7 +211,7 @@ func (g *Group) openFailed(f *file, err error) error {
 
 // settle keeps the descriptor of a file that was just read, or closes it.
 func (g *Group) settle(f *file, fd int, kind sourceKind) {
-	if kind == eachTime || kind == ifNoIO {
+	if kind == eachTime || kind == ifNoIO && g.bfq {
 		if g.tree.budget.take(true) {
 			f.fd, f.state = int32(fd), fileKept
 			return
@@ -263,7 +263,7 @@ func (g *Group) Files(want Set) []string {
 	for i := range g.tree.sources {
 		src := &g.tree.sources[i]
 		used := g.files[i].state == fileKept || g.files[i].state == fileLoose
-		if src.set&want != 0 && src.kind != seldom && used {
+		if src.set&want != 0 && src.kind != seldom && (src.kind != ifNoIO || g.bfq) && used {
 			out = append(out, g.tree.layout.hiers[src.hier].path(g.id)+"/"+src.name)
 		}
 	}
