@@ -123,8 +123,11 @@ func (n Names) or(m Names) Names {
 	return n
 }
 
-// orPod fills namespace and pod from a member of the same pod.
+// orPod fills namespace and pod from a member of the same pod, which may be nil.
 func (n Names) orPod(p *pod) Names {
+	if p == nil {
+		return n
+	}
 	for _, m := range p.members {
 		setDefault(&n.Namespace, m.names.Namespace)
 		setDefault(&n.Pod, m.names.Pod)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/binnacle-obs/binnacle/collector/cgroup"
@@ -123,8 +124,22 @@ func TestGroupBelowAContainerHasNoContainerName(t *testing.T) {
 	g := containerGroup(ctrID, 100)
 	g.id += "/init"
 	g.identity.Kind, g.identity.ContainerID = cgroup.KindOther, ""
+	g.identity.PodUID = "unknown"
+	parent := containerGroup(ctrID, 100)
+	parent.identity.PodUID = "unknown"
+	r.add(parent)
 	r.add(g)
+	r.tick()
 	require.Len(t, r.tick().find(t, "container_memory_usage_bytes", "id", g.id, "container", "", "name", "", "pod", "web-0"), 1)
+	h := containerGroup(ctrID, 100)
+	h.id, h.identity = "/kubepods/podlost/x/y", cgroup.Identity{Kind: cgroup.KindOther, PodUID: "lost"}
+	gone := containerGroup("gone", 100)
+	gone.identity.PodUID = "lost"
+	r.add(h)
+	r.add(gone)
+	r.event(event{kind: removed, group: gone, at: r.now})
+	require.Equal(t, 1.5, r.tick().value(t, "container_cpu_usage_seconds_total", "id", h.id))
+	require.Equal(t, 1.0, testutil.ToFloat64(r.health.gauges["identity"]), "a pod of which only that is left")
 }
 
 func TestOptions(t *testing.T) {
