@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -103,5 +104,5 @@ func (q *Queue) series(ref uint64, ls labels.Labels, meta metadata.Metadata) (*s
 }
 
 func newFamily(ls labels.Labels, meta metadata.Metadata) *storage.Family {
-	return &storage.Family{Name: ls.Get(labels.MetricName), Help: meta.Help, Unit: meta.Unit, Type: meta.Type}
+	return &storage.Family{Name: ls.Get(model.MetricNameLabel), Help: meta.Help, Unit: meta.Unit, Type: meta.Type}
 }

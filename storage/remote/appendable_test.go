@@ -49,8 +49,8 @@ func (f *fixture) entries(t *testing.T) []*writev2.Request {
 
 func TestAppenderV2(t *testing.T) {
 	f := openQueue(t, Options{Endpoints: []Endpoint{{URL: "http://127.0.0.1:1/"}}})
-	ls := labels.FromStrings(labels.MetricName, "requests_total", "code", "200")
-	other := labels.FromStrings(labels.MetricName, "latency")
+	ls := labels.FromStrings(model.MetricNameLabel, "requests_total", "code", "200")
+	other := labels.FromStrings(model.MetricNameLabel, "latency")
 	meta := metadata.Metadata{Type: model.MetricTypeCounter, Help: "Requests.", Unit: "requests"}
 	x := []exemplar.Exemplar{{Labels: labels.FromStrings("trace_id", "abc"), Value: 1, Ts: 9, HasTs: true}}
 
@@ -99,7 +99,7 @@ func TestAppenderV2ReferencesOutliveTheCache(t *testing.T) {
 	for round := range 3 {
 		app := f.AppendableV2().AppenderV2(t.Context())
 		for i := range minCachedSeries {
-			ls := labels.FromStrings(labels.MetricName, "m", "round", fmt.Sprint(round), "i", fmt.Sprint(i))
+			ls := labels.FromStrings(model.MetricNameLabel, "m", "round", fmt.Sprint(round), "i", fmt.Sprint(i))
 			_, err := app.Append(upstream.SeriesRef(i), ls, 0, 1, 1, nil, nil, upstream.AppendV2Options{})
 			require.NoError(t, err)
 		}
@@ -151,7 +151,7 @@ scrape_configs: [{job_name: test}]`, slog.New(slog.DiscardHandler))
 	address := model.LabelValue(target.Listener.Addr().String())
 	sets <- map[string][]*targetgroup.Group{"test": {{Targets: []model.LabelSet{{model.AddressLabel: address}}}}}
 
-	series := labels.FromStrings(labels.MetricName, "jobs_total", "kind", "a", "job", "test", "instance", string(address)).String()
+	series := labels.FromStrings(model.MetricNameLabel, "jobs_total", "kind", "a", "job", "test", "instance", string(address)).String()
 	last := func(want func(float64) bool) func() bool {
 		return func() bool {
 			r.mu.Lock()

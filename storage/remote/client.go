@@ -179,8 +179,7 @@ func readReply(resp *http.Response) reply {
 // withoutURL removes the URL, whose query may hold secrets, from an error of
 // net/http.
 func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

@@ -35,7 +35,7 @@ func containerSeries(n int) []*storage.Series {
 		id := fmt.Sprintf("%064x", c*7919)
 		for _, f := range families {
 			out = append(out, &storage.Series{Family: f, Labels: labels.FromStrings(
-				labels.MetricName, f.Name, "container", fmt.Sprintf("app-%d", c%17), "namespace", fmt.Sprintf("team-%d", c%9),
+				model.MetricNameLabel, f.Name, "container", fmt.Sprintf("app-%d", c%17), "namespace", fmt.Sprintf("team-%d", c%9),
 				"pod", fmt.Sprintf("app-%d-6d4cf56db6-%05d", c%17, c), "image", fmt.Sprintf("registry.example.org/team/app-%d@sha256:%064x", c%17, c%17),
 				"id", fmt.Sprintf("/kubepods/burstable/pod%08x-1111-2222-3333-444455556666/%s", c, id), "name", id,
 				"node", "node-a", "instance", "node-a", "job", "cadvisor", "metrics_path", "/metrics/cadvisor",
@@ -116,8 +116,8 @@ func requireEncoded(t *testing.T, points []point, r *writev2.Request) {
 func TestEncodeDecodesWithUpstreamTypes(t *testing.T) {
 	counter := &storage.Family{Name: "c", Help: "A counter.", Unit: "seconds", Type: model.MetricTypeCounter}
 	bare := &storage.Family{Name: "bare", Type: model.MetricTypeUnknown}
-	s1 := &storage.Series{Labels: labels.FromStrings(labels.MetricName, "c", "a", "b", "b", "a"), Family: counter}
-	s2 := &storage.Series{Labels: labels.FromStrings(labels.MetricName, "bare"), Family: bare}
+	s1 := &storage.Series{Labels: labels.FromStrings(model.MetricNameLabel, "c", "a", "b", "b", "a"), Family: counter}
+	s2 := &storage.Series{Labels: labels.FromStrings(model.MetricNameLabel, "bare"), Family: bare}
 	trace := exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "abc"), Value: -3, Ts: 77, HasTs: true}
 	points := []point{
 		{series: s1, t: 1_700_000_000_000, v: 1.5},
@@ -162,7 +162,7 @@ func FuzzEncode(f *testing.F) {
 		var series []*storage.Series
 		for i := range 1 + rnd.IntN(8) {
 			s := &storage.Series{
-				Labels: labels.FromStrings(labels.MetricName, "m"+name, "a", val, fmt.Sprintf("l%d", rnd.IntN(3)), fmt.Sprint(i)),
+				Labels: labels.FromStrings(model.MetricNameLabel, "m"+name, "a", val, fmt.Sprintf("l%d", rnd.IntN(3)), fmt.Sprint(i)),
 				Family: &storage.Family{Help: help, Type: model.MetricTypeGauge},
 			}
 			if checkSeries(s) == nil {
@@ -194,7 +194,7 @@ func TestCacheForgetsEndedAndIdleSeries(t *testing.T) {
 	c := newSeriesCache()
 	family := &storage.Family{}
 	add := func(i int, now int64) *storage.Series {
-		s := &storage.Series{Labels: labels.FromStrings(labels.MetricName, "m", "i", fmt.Sprint(i)), Family: family}
+		s := &storage.Series{Labels: labels.FromStrings(model.MetricNameLabel, "m", "i", fmt.Sprint(i)), Family: family}
 		_, err := c.lookup(s, now)
 		require.NoError(t, err)
 		return s
@@ -229,8 +229,8 @@ func TestCacheForgetsEndedAndIdleSeries(t *testing.T) {
 func TestCacheNeverMixesSeries(t *testing.T) {
 	c := newSeriesCache()
 	family := &storage.Family{}
-	a := &storage.Series{Labels: labels.FromStrings(labels.MetricName, "a"), Family: family}
-	b := &storage.Series{Labels: labels.FromStrings(labels.MetricName, "b"), Family: family, Ref: 1} // wrong
+	a := &storage.Series{Labels: labels.FromStrings(model.MetricNameLabel, "a"), Family: family}
+	b := &storage.Series{Labels: labels.FromStrings(model.MetricNameLabel, "b"), Family: family, Ref: 1} // wrong
 	_, err := c.lookup(a, 1)
 	require.NoError(t, err)
 	e, err := c.lookup(b, 1)

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -217,7 +218,7 @@ func (f *fixture) start(t testing.TB) (stop func()) {
 
 func testSeries(i int) *storage.Series {
 	return &storage.Series{
-		Labels: labels.FromStrings(labels.MetricName, "m", "i", fmt.Sprint(i)),
+		Labels: labels.FromStrings(model.MetricNameLabel, "m", "i", fmt.Sprint(i)),
 		Family: &storage.Family{Name: "m", Help: "Test.", Type: "gauge"},
 	}
 }

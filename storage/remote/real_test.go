@@ -18,6 +18,7 @@ import (
 
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -68,11 +69,11 @@ func sendEverything(t *testing.T, f *fixture) {
 	}
 	f.append(t, 2, 2000, math.Float64frombits(value.StaleNaN))
 	app := f.AppendableV2().AppenderV2(t.Context())
-	_, err := app.Append(0, labels.FromStrings(labels.MetricName, "h"), 500, 1000, 0, testHistogram(1), nil, upstreamstorage.AppendV2Options{
+	_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, "h"), 500, 1000, 0, testHistogram(1), nil, upstreamstorage.AppendV2Options{
 		Exemplars: []exemplar.Exemplar{{Labels: labels.FromStrings("trace_id", "abc"), Value: 3, Ts: 999, HasTs: true}},
 	})
 	require.NoError(t, err)
-	_, err = app.Append(0, labels.FromStrings(labels.MetricName, "fh"), 0, 1000, 0, nil, testFloatHistogram(2), upstreamstorage.AppendV2Options{})
+	_, err = app.Append(0, labels.FromStrings(model.MetricNameLabel, "fh"), 0, 1000, 0, nil, testFloatHistogram(2), upstreamstorage.AppendV2Options{})
 	require.NoError(t, err)
 	require.NoError(t, app.Commit())
 	eventually(t, func() bool { return f.value(t, "sent_samples_total") == 9 }, f.log)
@@ -86,7 +87,7 @@ func checkSamples(t *testing.T, db *teststorage.TestStorage) {
 	require.NoError(t, err)
 	defer q.Close()
 	got := map[string][]string{}
-	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+"))
+	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+"))
 	for set.Next() {
 		name := set.At().Labels().String()
 		for it := set.At().Iterator(nil); ; {
@@ -121,7 +122,7 @@ func checkExemplar(t *testing.T, db *teststorage.TestStorage) {
 	t.Helper()
 	e, err := db.ExemplarQuerier(context.Background())
 	require.NoError(t, err)
-	found, err := e.Select(0, 10_000, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "h")})
+	found, err := e.Select(0, 10_000, []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "h")})
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	require.Len(t, found[0].Exemplars, 1)

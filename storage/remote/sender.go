@@ -96,7 +96,7 @@ func (s *sender) deliver(ctx context.Context, e entry) {
 		}
 		s.metrics.retried.WithLabelValues(retryReason(r, err)).Add(float64(e.points()))
 		s.logRetry(e, r, err)
-		if !sleep(ctx, max(s.wait(attempt), r.retryAfter)) {
+		if !sleep(ctx, s.pause(attempt, r)) {
 			return
 		}
 		if !s.reader.buffer.kept(s.reader.cursor, e.pos) {
@@ -119,11 +119,12 @@ func retryReason(r reply, err error) string {
 	return "http_" + strconv.Itoa(r.status)
 }
 
-// wait is the pause after a failed attempt: it doubles each time, and a random
-// half of it keeps many agents from coming back at the same moment.
-func (s *sender) wait(attempt int) time.Duration {
+// pause is how long to wait after a failed attempt: twice as long each time,
+// and at least as long as the receiver asks for. A random half of it keeps many
+// agents from coming back at the same moment.
+func (s *sender) pause(attempt int, r reply) time.Duration {
 	d := min(s.backoff<<min(attempt, 20), maxBackoff)
-	return d/2 + rand.N(d/2+1)
+	return max(d/2+rand.N(d/2+1), r.retryAfter)
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -91,24 +91,22 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsWaitedFor(t *testing.T) {
+func TestPause(t *testing.T) {
 	r := newReceiver(t)
-	var first, second time.Time
-	r.setAnswer(func(w http.ResponseWriter, _ *http.Request, n int) bool {
-		if n == 1 {
-			first = time.Now()
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusTooManyRequests)
-			return false
-		}
-		second = time.Now()
-		return true
-	})
-	f := openQueue(t, Options{Endpoints: []Endpoint{{URL: r.URL}}})
-	f.append(t, 1, 1, 1)
-	f.start(t)
-	eventually(t, r.has(1, 1))
-	require.GreaterOrEqual(t, second.Sub(first), time.Second)
+	r.setAnswer(fail(1, 429, "Retry-After", "77"))
+	c, err := newClient(Endpoint{URL: r.URL})
+	require.NoError(t, err)
+	defer c.http.CloseIdleConnections()
+	got, err := c.post(t.Context(), nil, true, 0)
+	require.NoError(t, err)
+	s := &sender{backoff: minBackoff}
+	require.Equal(t, 77*time.Second, s.pause(0, got))
+	for attempt, longest := range []time.Duration{minBackoff, 2 * minBackoff, 4 * minBackoff} {
+		d := s.pause(attempt, reply{})
+		require.GreaterOrEqual(t, d, longest/2)
+		require.LessOrEqual(t, d, longest)
+	}
+	require.LessOrEqual(t, s.pause(1<<20, reply{}), maxBackoff)
 }
 
 func TestRejected(t *testing.T) {

@@ -89,7 +89,7 @@ func (c *seriesCache) lookup(s *storage.Series, now int64) (*cachedSeries, error
 
 // checkSeries tells whether receivers can accept samples of the series.
 func checkSeries(s *storage.Series) error {
-	if s.Labels.Get(labels.MetricName) == "" {
+	if s.Labels.Get(model.MetricNameLabel) == "" {
 		return errNoName
 	}
 	size := len(s.Family.Help) + len(s.Family.Unit)

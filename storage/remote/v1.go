@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/prompb"
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -143,7 +143,7 @@ func (t *transcoder) labels(dst, refs []byte) (_ []byte, name uint64, err error)
 			}
 			pair[i] = ref
 		}
-		if string(text[0]) == labels.MetricName {
+		if string(text[0]) == model.MetricNameLabel {
 			name = pair[1]
 		}
 		size := protowire.SizeBytes(len(text[0])) + protowire.SizeBytes(len(text[1])) + 2

@@ -18,12 +18,12 @@ import (
 func TestTranscodeToVersion1(t *testing.T) {
 	series := func(name string, kind model.MetricType) *storage.Series {
 		return &storage.Series{
-			Labels: labels.FromStrings(labels.MetricName, name, "a", "b", "z", ""),
+			Labels: labels.FromStrings(model.MetricNameLabel, name, "a", "b", "z", ""),
 			Family: &storage.Family{Help: "Help of " + name, Unit: "seconds", Type: kind},
 		}
 	}
 	counter, bucket := series("c_total", model.MetricTypeCounter), series("h_bucket", model.MetricTypeHistogram)
-	native, bare := series("h", model.MetricTypeHistogram), &storage.Series{Labels: labels.FromStrings(labels.MetricName, "bare"), Family: &storage.Family{}}
+	native, bare := series("h", model.MetricTypeHistogram), &storage.Series{Labels: labels.FromStrings(model.MetricNameLabel, "bare"), Family: &storage.Family{}}
 	x := exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "abc", "x", "y"), Value: -3, Ts: 77, HasTs: true}
 	e := &encoder{cache: newSeriesCache()}
 	frame := encodePoints(t, e, []point{
