@@ -312,14 +312,14 @@ func TestRetention(t *testing.T) {
 	}{
 		{"by time", Options{Retention: 24 * time.Hour}, 12},
 		// The log alone is larger than this, so that every block has to go.
-		{"by size, log included", Options{RetentionSize: 100 << 10}, 0},
+		{"by size, log included", Options{RetentionSize: 50 << 10}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.o.Dir = t.TempDir()
 			db := open(t, c.o)
-			all := newSeries("aging", 100)
+			all := newSeries("aging", 50)
 			begin := time.Now().Add(-72 * time.Hour).UnixMilli()
-			for ts := begin; ts < time.Now().UnixMilli(); ts += 300_000 {
+			for ts := begin; ts < time.Now().UnixMilli(); ts += 600_000 {
 				require.NoError(t, db.Append(t.Context(), samples(all, ts)))
 			}
 			require.NoError(t, db.cur.Compact(t.Context()))
@@ -430,4 +430,17 @@ func TestAppendAllocations(t *testing.T) {
 		})
 	}
 	require.Less(t, perBatch(5000)-perBatch(50), 100.0, "4,950 samples more")
+}
+
+// TestRefOfAnotherStore appends series that carry another store's references.
+func TestRefOfAnotherStore(t *testing.T) {
+	first, second := open(t, Options{Dir: t.TempDir()}), open(t, Options{Dir: t.TempDir()})
+	a, b, now := newSeries("a", 1), newSeries("b", 1), minuteAgo()
+	require.NoError(t, first.Append(t.Context(), samples(a, now)))
+	require.NoError(t, second.Append(t.Context(), samples(b, now)))
+	require.Equal(t, a[0].Ref&refMask, b[0].Ref&refMask, "upstream numbers series from 1")
+	require.NoError(t, second.Append(t.Context(), samples(a, now+1000)))
+	got := readAll(t, second)
+	require.Len(t, got[a[0].Labels.String()], 1)
+	require.Len(t, got[b[0].Labels.String()], 1)
 }

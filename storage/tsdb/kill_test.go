@@ -52,12 +52,12 @@ func TestKill9(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	dir := t.TempDir()
-	want := map[string][]storagetest.Point{}
-	for round := range 5 {
+	want, total := map[string][]storagetest.Point{}, 0
+	for round := range 4 {
 		delay := time.Duration(rand.IntN(100)) * time.Millisecond
 		name, acked := runAndKill(t, dir, delay)
 		t.Logf("round %d: killed after %v, %d batches acknowledged", round, delay, len(acked))
-		require.NotEmpty(t, acked)
+		total += len(acked)
 		for _, ts := range acked {
 			for _, s := range samples(newSeries(name, childSeries), ts) {
 				key := s.Series.Labels.String()
@@ -65,8 +65,8 @@ func TestKill9(t *testing.T) {
 			}
 		}
 	}
-	db := open(t, Options{Dir: dir})
-	requireContains(t, readAll(t, db), want)
+	require.NotZero(t, total)
+	requireContains(t, readAll(t, open(t, Options{Dir: dir})), want)
 }
 
 // runAndKill starts the child, kills it after delay and returns what it printed.

@@ -84,6 +84,7 @@ func flip(t testing.TB, path string, at int64, mask byte) {
 // TestWALFlipped changes one byte at many places: at most the batch that the
 // byte belongs to is gone. The first batch of a file carries the series' record.
 func TestWALFlipped(t *testing.T) {
+	t.Parallel()
 	pristine, all := crashed(t, 150)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 40 {
@@ -131,6 +132,7 @@ func TestWALFlipped(t *testing.T) {
 
 // TestWALTruncated cuts a file off at many places, as a crash of the machine does.
 func TestWALTruncated(t *testing.T) {
+	t.Parallel()
 	pristine, all := crashed(t, 60)
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 20 {
@@ -162,6 +164,7 @@ func TestWALTruncated(t *testing.T) {
 }
 
 func TestWALDamaged(t *testing.T) {
+	t.Parallel()
 	pristine, all := crashed(t, 60)
 	segment := func(dir string, n int) string { return wlog.SegmentName(filepath.Join(dir, walName), n) }
 	for _, c := range []struct {
@@ -226,14 +229,14 @@ func TestWALDamaged(t *testing.T) {
 func withBlocks(t *testing.T) (dir string, want map[string][]storagetest.Point) {
 	t.Helper()
 	live := t.TempDir()
-	series, late := newSeries("blocks", 10), newSeries("late", 3)
-	ts := time.Now().Add(-20 * time.Hour).UnixMilli()
+	series, late := newSeries("blocks", 10), newSeries("late", 2)
+	ts := time.Now().Add(-15 * time.Hour).UnixMilli()
 	var db *DB
 	for part := range 5 { // Each opening begins a log file, and a checkpoint needs several.
 		var err error
 		db, err = Open(context.Background(), Options{Dir: live})
 		require.NoError(t, err)
-		for end := ts + (4 * time.Hour).Milliseconds(); ts < end; ts += 30_000 {
+		for end := ts + (3 * time.Hour).Milliseconds(); ts < end; ts += 60_000 {
 			require.NoError(t, db.Append(t.Context(), samples(series, ts)))
 		}
 		require.NoError(t, db.cur.Compact(t.Context()))
@@ -266,6 +269,7 @@ func oneBlock(t *testing.T, dir string) string {
 }
 
 func TestBlocksDamaged(t *testing.T) {
+	t.Parallel()
 	pristine, want := withBlocks(t)
 	half := func(path string) func(*testing.T, string) {
 		return func(t *testing.T, block string) {
@@ -359,6 +363,7 @@ func TestBlocksDamaged(t *testing.T) {
 
 // TestCheckpointDamaged: what the blocks and the rest of the log hold stays.
 func TestCheckpointDamaged(t *testing.T) {
+	t.Parallel()
 	pristine, want := withBlocks(t)
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 5 {
@@ -393,6 +398,7 @@ func TestCheckpointDamaged(t *testing.T) {
 
 // TestHeadChunksDamaged loses nothing: the log holds the same samples.
 func TestHeadChunksDamaged(t *testing.T) {
+	t.Parallel()
 	pristine, want := withBlocks(t)
 	files, err := fs.Glob(os.DirFS(pristine), headChunksName+"/*")
 	require.NoError(t, err)
@@ -431,6 +437,7 @@ func TestHeadChunksDamaged(t *testing.T) {
 
 // TestWBLDamaged loses at most the late samples of one batch.
 func TestWBLDamaged(t *testing.T) {
+	t.Parallel()
 	pristine, want := withBlocks(t)
 	_, last, err := wlog.Segments(filepath.Join(pristine, wlog.WblDirName))
 	require.NoError(t, err)
