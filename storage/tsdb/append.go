@@ -75,7 +75,7 @@ func (db *DB) appendTo(ctx context.Context, h *handle, batch []storage.Sample, r
 		if err != nil {
 			reason, ok := rejection(err)
 			if !ok {
-				return errors.Join(fmt.Errorf("tsdb: append to series %s: %w", brief(s.Series.Labels), err), app.Rollback())
+				return errors.Join(fmt.Errorf("tsdb: append to series %s: %w", brief(s.Series.Labels), err), db.rollback(h, app))
 			}
 			rejected.Add(reason, fmt.Errorf("series %s at %d: %w", brief(s.Series.Labels), s.T, err))
 			continue
@@ -107,6 +107,14 @@ func (db *DB) commit(h *handle, app upstream.AppenderTransaction, oooFailures fl
 	// their log: they would be gone after a crash.
 	if h.oooFailures.value() != oooFailures {
 		return db.commitFailed(h, errLateSamplesNotLogged)
+	}
+	return nil
+}
+
+// rollback drops a transaction. The series it made stay and are logged now.
+func (db *DB) rollback(h *handle, app upstream.AppenderTransaction) error {
+	if err := app.Rollback(); err != nil {
+		return db.commitFailed(h, err)
 	}
 	return nil
 }

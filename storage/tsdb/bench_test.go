@@ -77,7 +77,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.Run("upstream", func(b *testing.B) {
 		db := open(b, Options{Dir: b.TempDir()})
 		run(b, db, func(batch []storage.Sample) {
-			app := db.cur.Appender(ctx)
+			app := current(db).Appender(ctx)
 			for i := range batch {
 				s := &batch[i]
 				ref, err := app.Append(upstream.SeriesRef(s.Series.Ref), s.Series.Labels, s.T, s.V)
@@ -92,7 +92,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.Run("upstreamV2", func(b *testing.B) {
 		db := open(b, Options{Dir: b.TempDir()})
 		run(b, db, func(batch []storage.Sample) {
-			app := db.cur.AppenderV2(ctx)
+			app := current(db).AppenderV2(ctx)
 			for i := range batch {
 				s := &batch[i]
 				ref, err := app.Append(upstream.SeriesRef(s.Series.Ref), s.Series.Labels, 0, s.T, s.V, nil, nil, upstream.AOptions{})

@@ -205,6 +205,7 @@ func (db *DB) fullOr(err error) error {
 	if errors.Is(err, storage.ErrFull) || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return err
 	}
+	_ = db.space.measure() // For the figures in the text only.
 	return fmt.Errorf("%w: %w", db.space.fullError(), err)
 }
 

@@ -68,6 +68,13 @@ func open(t testing.TB, o Options) *DB {
 	return db
 }
 
+// current returns the handle in use.
+func current(db *DB) *handle {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	return db.cur
+}
+
 // readAll returns every float sample by series.
 func readAll(t testing.TB, db *DB) map[string][]storagetest.Point {
 	t.Helper()
@@ -225,8 +232,8 @@ func TestRefAfterGC(t *testing.T) {
 	require.NotZero(t, ref)
 	now := time.Now().UnixMilli()
 	require.NoError(t, db.Append(t.Context(), samples(other, now)))
-	require.NoError(t, db.cur.Compact(t.Context()))
-	require.EqualValues(t, 1, db.cur.Head().NumSeries())
+	require.NoError(t, current(db).Compact(t.Context()))
+	require.EqualValues(t, 1, current(db).Head().NumSeries())
 
 	require.NoError(t, db.Append(t.Context(), samples(old, now)))
 	require.NotEqual(t, ref, old[0].Ref)
@@ -322,7 +329,7 @@ func TestRetention(t *testing.T) {
 			for ts := begin; ts < time.Now().UnixMilli(); ts += 600_000 {
 				require.NoError(t, db.Append(t.Context(), samples(all, ts)))
 			}
-			require.NoError(t, db.cur.Compact(t.Context()))
+			require.NoError(t, current(db).Compact(t.Context()))
 			metas, err := db.Admin().BlockMetas()
 			require.NoError(t, err)
 			if c.keep == 0 {

@@ -203,7 +203,7 @@ func TestFullHeadChunks(t *testing.T) {
 	defer free()
 	eventually(t, "full", func() bool { return db.State().Full })
 	require.NoFileExists(t, filepath.Join(dir, reserveName))
-	db.cur.ForceHeadMMap()
+	current(db).ForceHeadMMap()
 	require.Equal(t, want, readAll(t, db))
 }
 
@@ -215,7 +215,7 @@ func TestReopenWaitsForReaders(t *testing.T) {
 	appendSome(t, db, series, &ts, 5, want)
 	q, err := db.Storage().Querier(0, time.Now().UnixMilli())
 	require.NoError(t, err)
-	broken := db.cur
+	broken := current(db)
 	require.ErrorIs(t, db.commitFailed(broken, syscall.EIO), syscall.EIO)
 	eventually(t, "detached", func() bool { return !db.State().Ready })
 	require.ErrorIs(t, db.Append(t.Context(), samples(series, ts)), ErrNotReady)
@@ -231,7 +231,7 @@ func TestReopenWaitsForReaders(t *testing.T) {
 	eventually(t, "open again", func() bool { return db.State().Ready })
 	appendSome(t, db, series, &ts, 5, want)
 	require.Equal(t, want, readAll(t, db))
-	require.NotSame(t, broken, db.cur)
+	require.NotSame(t, broken, current(db))
 }
 
 // TestCloseWhileReopening finds the handle that a reopening took away.
@@ -240,7 +240,7 @@ func TestCloseWhileReopening(t *testing.T) {
 	require.NoError(t, err)
 	q, err := db.Storage().Querier(0, 1)
 	require.NoError(t, err)
-	_ = db.commitFailed(db.cur, syscall.EIO)
+	_ = db.commitFailed(current(db), syscall.EIO)
 	eventually(t, "detached", func() bool { return !db.State().Ready })
 	time.AfterFunc(50*time.Millisecond, func() { _ = q.Close() })
 	require.NoError(t, db.Close())
@@ -257,4 +257,47 @@ func TestMinFree(t *testing.T) {
 	} {
 		require.Equal(t, c.want, newSpace("", c.configured).minFree(c.total), c)
 	}
+}
+
+// TestBackoff doubles up to a bound and forgets after a quiet time.
+func TestBackoff(t *testing.T) {
+	var b backoff
+	now := time.Now()
+	require.True(t, b.due(now))
+	for _, want := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		b.attempted(now)
+		require.Equal(t, time.Duration(want)*time.Second, b.wait)
+		require.False(t, b.due(now.Add(b.wait-1)))
+		now = now.Add(b.wait)
+		require.True(t, b.due(now))
+	}
+	b.attempted(now.Add(time.Hour))
+	require.Equal(t, time.Second, b.wait)
+}
+
+// TestStartOnAFullDisk opens for reading, or says that the disk is full.
+func TestStartOnAFullDisk(t *testing.T) {
+	disk := smallDisk(t, 64<<20)
+	dir := filepath.Join(disk, "data")
+	db, err := Open(t.Context(), Options{Dir: dir})
+	require.NoError(t, err)
+	series, want, ts := newSeries("full", 100), map[string][]storagetest.Point{}, minuteAgo()
+	appendSome(t, db, series, &ts, 10, want)
+	require.NoError(t, db.Close())
+	free := fill(t, disk, 0)
+	db, err = Open(t.Context(), Options{Dir: dir})
+	if err != nil {
+		require.ErrorIs(t, err, storage.ErrFull)
+		free()
+		db, err = Open(t.Context(), Options{Dir: dir})
+		require.NoError(t, err)
+	} else {
+		require.True(t, db.State().Full)
+		require.Equal(t, want, readAll(t, db))
+		free()
+	}
+	eventually(t, "room again", func() bool { return !db.State().Full })
+	appendSome(t, db, series, &ts, 1, want)
+	require.Equal(t, want, readAll(t, db))
+	require.NoError(t, db.Close())
 }

@@ -57,7 +57,7 @@ func (db *DB) openHandle() (*handle, error) {
 	watched := watchingRegisterer{
 		Registerer: h.reg, name: `"prometheus_tsdb_out_of_order_wbl_writes_failed_total"`, found: h.oooFailures,
 	}
-	keeper := &gatekeeper{opts: &db.opts, metrics: db.metrics}
+	keeper := &gatekeeper{opts: &db.opts}
 	o := upstreamtsdb.DefaultOptions()
 	o.RetentionDuration = db.opts.Retention.Milliseconds()
 	o.MaxBytes = db.opts.RetentionSize

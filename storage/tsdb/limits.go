@@ -28,8 +28,7 @@ func (e *refusedSeries) Is(target error) bool { return target == upstream.ErrOut
 // gatekeeper is asked by upstream before a series is created, whichever way
 // its first sample came in, and never again after that.
 type gatekeeper struct {
-	opts    *Options
-	metrics *metrics
+	opts *Options
 	// open is false while the log is replayed: what was accepted once stays.
 	open   atomic.Bool
 	series atomic.Int64

@@ -37,7 +37,7 @@ func TestPromtool(t *testing.T) {
 		}
 		require.NoError(t, app.Commit())
 	}
-	require.NoError(t, db.cur.Compact(t.Context()))
+	require.NoError(t, current(db).Compact(t.Context()))
 	require.NoError(t, db.Append(t.Context(), samples(series, time.Now().Add(-3*time.Hour).UnixMilli())))
 	require.NoError(t, db.Close())
 

@@ -239,7 +239,7 @@ func withBlocks(t *testing.T) (dir string, want map[string][]storagetest.Point) 
 		for end := ts + (3 * time.Hour).Milliseconds(); ts < end; ts += 60_000 {
 			require.NoError(t, db.Append(t.Context(), samples(series, ts)))
 		}
-		require.NoError(t, db.cur.Compact(t.Context()))
+		require.NoError(t, current(db).Compact(t.Context()))
 		if part < 4 {
 			require.NoError(t, db.Close())
 		}
@@ -248,7 +248,7 @@ func withBlocks(t *testing.T) (dir string, want map[string][]storagetest.Point) 
 		require.NoError(t, db.Append(t.Context(), samples(late, ts)))
 		require.NoError(t, db.Append(t.Context(), samples(late, ts-15_000)))
 	}
-	db.cur.ForceHeadMMap()
+	current(db).ForceHeadMMap()
 	want = readAll(t, db)
 	dir = t.TempDir()
 	copyFolder(t, live, dir)

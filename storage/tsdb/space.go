@@ -78,7 +78,7 @@ func (s *space) statfs() error {
 // reserve makes the reserve file. File systems that cannot allocate without
 // writing do without.
 func (s *space) reserve(size int64) bool {
-	f, err := os.OpenFile(s.reservePath(), os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(s.reservePath(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return false
 	}

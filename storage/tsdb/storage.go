@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	upstream "github.com/prometheus/prometheus/storage"
+	upstreamtsdb "github.com/prometheus/prometheus/tsdb"
 )
 
 // Storage returns the store as upstream's scraper, rule manager, PromQL engine
@@ -120,23 +121,28 @@ type transaction struct {
 	db          *DB
 	h           *handle
 	oooFailures float64
-	once        sync.Once
+	ended       bool
 }
 
 // Commit implements upstream's storage.AppenderTransaction.
 func (t *transaction) Commit() error {
-	defer t.once.Do(t.h.users.Done)
+	if t.ended {
+		return upstreamtsdb.ErrAppenderClosed
+	}
+	t.ended = true
+	defer t.h.users.Done()
 	return t.db.commit(t.h, t.AppenderTransaction, t.oooFailures)
 }
 
 // Rollback implements upstream's storage.AppenderTransaction. It writes too:
 // series made for the batch stay, and upstream logs them.
 func (t *transaction) Rollback() error {
-	defer t.once.Do(t.h.users.Done)
-	if err := t.AppenderTransaction.Rollback(); err != nil {
-		return t.db.commitFailed(t.h, err)
+	if t.ended {
+		return upstreamtsdb.ErrAppenderClosed
 	}
-	return nil
+	t.ended = true
+	defer t.h.users.Done()
+	return t.db.rollback(t.h, t.AppenderTransaction)
 }
 
 // Appender implements upstream's storage.Appendable.

@@ -24,8 +24,7 @@ func (db *DB) watch(ctx context.Context) {
 	defer close(db.done)
 	ticker := time.NewTicker(checkInterval)
 	defer ticker.Stop()
-	var backoff time.Duration
-	var notBefore time.Time
+	var retry backoff
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,21 +32,30 @@ func (db *DB) watch(ctx context.Context) {
 		case <-ticker.C:
 		case <-db.check:
 		}
-		if full := db.checkSpace(); full || !db.mustReopen() || time.Now().Before(notBefore) {
+		if full := db.checkSpace(); full || !db.mustReopen() || !retry.due(time.Now()) {
 			continue
 		}
-		err := db.reopen(ctx)
-		if err == nil {
-			backoff = 0
-			continue
+		if err := db.reopen(ctx); err != nil && ctx.Err() == nil {
+			db.logger.Error("Cannot open the metrics store again, will try once more", "dir", db.opts.Dir, "err", err)
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		backoff = min(max(2*backoff, checkInterval), maxReopenBackoff)
-		notBefore = time.Now().Add(backoff)
-		db.logger.Error("Cannot open the metrics store again, will try once more", "dir", db.opts.Dir, "in", backoff, "err", err)
+		retry.attempted(time.Now())
 	}
+}
+
+// backoff spaces attempts to open the folder again, whether they succeed or
+// not: when every write fails, each attempt replays the log for nothing.
+type backoff struct {
+	last time.Time
+	wait time.Duration
+}
+
+func (b *backoff) due(now time.Time) bool { return now.Sub(b.last) >= b.wait }
+
+func (b *backoff) attempted(now time.Time) {
+	if now.Sub(b.last) > 2*maxReopenBackoff {
+		b.wait = 0
+	}
+	b.last, b.wait = now, min(max(2*b.wait, checkInterval), maxReopenBackoff)
 }
 
 // checkSpace measures the disk and sets whether writes are refused.
