@@ -11,14 +11,19 @@ mkdir -p build
 
 [ "$(id -u)" = 0 ] || { echo "system.sh: needs root, it makes cgroups" >&2; exit 2; }
 
-functional() {
+build_functional() {
   CGO_ENABLED=0 "$GO" test -tags system -c -o build/functional.test ./test/functional
+  CGO_ENABLED=0 "$GO" build -o build/worker ./test/functional/worker
+}
+
+functional() {
+  build_functional
   build/functional.test -test.v -test.timeout 15m
 }
 
 cgroup2() {
-  CGO_ENABLED=0 "$GO" test -tags system -c -o build/functional.test ./test/functional
-  bash test/cgroup2/run.sh build/functional.test -test.v -test.timeout 15m
+  build_functional
+  FILES=build/worker bash test/cgroup2/run.sh build/functional.test -test.v -test.timeout 15m
 }
 
 system() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh INIT [ARG...] boots Debian's 6.12 kernel with a full cgroup v2
 # hierarchy in a virtual machine, runs the static binary INIT there as pid 1
-# with ARG..., and exits as it says.
+# with ARG..., and exits as it says. $FILES are put beside INIT, in /.
 #
 # INIT mounts what it needs, loads the modules listed in /modlist for a block
 # device (vda), prints on the console, ends with a line "binnacle-exit N" and
@@ -10,7 +10,7 @@
 # The kernel is fetched once into $BINNACLE_CACHE (default: ~/.cache/binnacle).
 # KVM is used where the processor offers it, software emulation elsewhere. A
 # machine that dies without the line is started once more; a test that fails is
-# not. Environment: TIMEOUT (seconds, 600), MEMORY (MiB, 1024).
+# not. Environment: TIMEOUT (seconds, 900), MEMORY (MiB, 2048).
 set -euo pipefail
 cache=${BINNACLE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/binnacle}
 [ $# -ge 1 ] || { echo "usage: run.sh INIT [ARG...]" >&2; exit 2; }
@@ -44,6 +44,7 @@ make_initrd() {
   local root=$work/root name file
   mkdir -p "$root"/{lib,proc,sys,dev,tmp}
   install -m 755 "$init" "$root/init"
+  for file in ${FILES:-}; do install -m 755 "$file" "$root/"; done
   for name in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do
     file=$(find "$kernel" -name "$name.ko" -o -name "$name.ko.xz" | head -1)
     [ -n "$file" ] || continue # built in
@@ -69,7 +70,7 @@ boot() {
   local accel
   accel=$(accelerator)
   echo "run.sh: booting $(basename "$kernel") with $accel"
-  timeout "${TIMEOUT:-600}" qemu-system-x86_64 -machine q35 -accel "$accel" -cpu max -smp 1 -m "${MEMORY:-1024}" \
+  timeout "${TIMEOUT:-900}" qemu-system-x86_64 -machine q35 -accel "$accel" -cpu max -smp 1 -m "${MEMORY:-2048}" \
     -nographic -nodefaults -no-reboot -serial stdio \
     -kernel "$(ls "$kernel"/boot/vmlinuz-* | head -1)" -initrd "$work/initrd" \
     -append "console=ttyS0 panic=-1 quiet psi=1 -- $arguments" \
