@@ -106,10 +106,16 @@ func (s *sender) deliver(ctx context.Context, e entry) {
 	}
 }
 
-// retryable tells whether a later attempt can succeed. Redirections are not
-// followed, but they are trouble of the address, not of the samples.
+// retryable tells whether a later attempt can succeed. Redirections, a missing
+// path and a refused credential are trouble of the address, not of the samples:
+// they wait in the buffer until somebody mends it.
 func retryable(status int) bool {
-	return status == http.StatusTooManyRequests || status/100 != 2 && status/100 != 4
+	switch status {
+	case http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusUnauthorized,
+		http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired:
+		return true
+	}
+	return status/100 != 2 && status/100 != 4
 }
 
 func retryReason(r reply, err error) string {

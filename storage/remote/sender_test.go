@@ -47,6 +47,9 @@ func TestRetries(t *testing.T) {
 	}{
 		"500":         {fail(3, 500), "http_500"},
 		"503":         {fail(3, 503), "http_503"},
+		"401":         {fail(3, 401), "http_401"},
+		"403":         {fail(3, 403), "http_403"},
+		"404":         {fail(3, 404), "http_404"},
 		"429":         {fail(3, 429), "http_429"},
 		"redirection": {fail(3, 307, "Location", "http://127.0.0.1:1/elsewhere?secret=hunter2"), "http_307"},
 		"cut":         {cut, "network"},
@@ -110,7 +113,7 @@ func TestPause(t *testing.T) {
 }
 
 func TestRejected(t *testing.T) {
-	for _, status := range []int{400, 404, 413, 422} {
+	for _, status := range []int{400, 413, 422} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			r := newReceiver(t)
 			f := openQueue(t, Options{Endpoints: []Endpoint{{URL: r.URL}}})
