@@ -212,6 +212,9 @@ func (m *Manager) apply() error {
 	if err != nil {
 		return err
 	}
+	for _, glob := range files.unmatched {
+		m.opts.Logger.Warn("No rule file matches.", "pattern", glob)
+	}
 	cfg, sets, err := m.opts.alertmanagers()
 	if err != nil {
 		return err

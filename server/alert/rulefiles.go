@@ -18,6 +18,8 @@ var ruleParser = parser.NewParser(parser.Options{})
 type ruleFiles struct {
 	names  []string // sorted
 	groups map[string]*rulefmt.RuleGroups
+	// unmatched are the patterns that no file matches.
+	unmatched []string
 }
 
 // loadRules finds and parses the rule files. The error names each fault of
@@ -32,7 +34,7 @@ func (o Options) loadRules() (*ruleFiles, error) {
 			continue
 		}
 		if len(found) == 0 {
-			o.logger().Warn("No rule file matches.", "pattern", glob)
+			files.unmatched = append(files.unmatched, glob)
 		}
 		files.names = append(files.names, found...)
 	}
