@@ -5,9 +5,9 @@
 //
 // # On disk
 //
-// The folder is a plain Prometheus data folder: Prometheus 2.42 and later and
-// its promtool tsdb commands read it, and a folder written by Prometheus can be
-// opened here. Beside upstream's files it holds
+// The folder is a plain Prometheus data folder: the tsdb commands of promtool
+// from 2.42 on read it, and a folder written by Prometheus can be opened here.
+// Beside upstream's files it holds
 //
 //	lock               locked while a process uses the folder, by Prometheus too
 //	binnacle-reserve   room for upstream's next head chunks on a full disk
@@ -24,12 +24,15 @@
 // # Damage
 //
 // Upstream, when it finds a damaged record, deletes the rest of that log file
-// and all later ones; it does not start with a damaged checkpoint, index or
-// missing chunk file. So before it opens the folder everything is looked at:
-// log files are replaced by ones with every record that can still be read,
-// broken blocks go to the quarantine, a block's lost description is written
-// anew from its index, and damaged head chunks are read from the log again.
-// Reading the log twice adds about a quarter to the time of the replay.
+// and all later ones; it does not start with a damaged checkpoint or index.
+// So before it opens the folder everything is looked at: log files are replaced
+// by ones with every record that can still be read, broken blocks go to the
+// quarantine, a block's lost description is written anew from its index, and
+// damaged head chunks are read from the log again. Reading the log twice adds
+// about a third to the time of the replay.
+//
+// Upstream also forgets out-of-order samples when the process is killed twice
+// before the next block is written; see recoverMarkers.
 //
 // # Full disk
 //
