@@ -139,7 +139,8 @@ func (n *nodeGatherer) gather() ([]*dto.MetricFamily, error) {
 }
 
 // quietHandler passes each complaint of a collector of node_exporter once an
-// hour: they complain at every gathering about what this machine lacks.
+// hour, one level lower: they report their flags as news and what this machine
+// lacks as errors, at every gathering.
 type quietHandler struct {
 	slog.Handler
 	shared *quiet
@@ -148,6 +149,16 @@ type quietHandler struct {
 type quiet struct {
 	mu    sync.Mutex
 	limit logLimit
+}
+
+// lowered is the level at which a message of level goes out.
+func lowered(level slog.Level) slog.Level {
+	return level - (slog.LevelWarn - slog.LevelInfo)
+}
+
+// Enabled implements slog.Handler.
+func (q *quietHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return q.Handler.Enabled(ctx, lowered(level))
 }
 
 // Handle implements slog.Handler.
@@ -165,6 +176,7 @@ func (q *quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	if !pass {
 		return nil
 	}
+	r.Level = lowered(r.Level)
 	return q.Handler.Handle(ctx, r)
 }
 
