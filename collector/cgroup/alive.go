@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"path"
 	"time"
 
@@ -18,13 +19,13 @@ type groupWatch struct {
 	events   bool     // cgroup.events says populated
 	told     bool     // cgroup.events could be read last time
 	frozen   uint64   // cgroup.events
-	usage    uint64   // CPU time when it emptied last
+	usage    uint64   // CPU time when it emptied last, 0 before
 	kids     int      // alive children
 	counted  *Group   // the parent in whose kids this group is counted
 	pidfd    int      // of one of its processes, -1 without
 	eventsFD int      // of cgroup.events, -1 without
 	queued   bool     // in loop.young
-	counting bool     // counted in Counters.PidfdFailed
+	noPidfd  bool     // counted in Counters.PidfdFailed
 }
 
 func (w *groupWatch) init(hiers int) {
@@ -102,28 +103,32 @@ func (l *loop) check(g *Group, source string) {
 	l.settle(g, w.self || w.events || w.kids > 0, source)
 }
 
-// joined handles that a process was put into a group. It may have ended
-// before it was looked for.
-func (l *loop) joined(g *Group) {
+// joined handles that a process is put into a group, or was when done: then
+// it may have ended before it was looked for.
+func (l *loop) joined(g *Group, done bool) {
 	if g.id == "/" {
 		return
 	}
 	was := g.watch.alive
 	l.check(g, "check")
-	if !was && !g.watch.alive {
+	if done && !was && !g.watch.alive {
 		l.bounced(g, "check")
 	}
 }
 
 // bounced handles that a group which was empty is so again. The news may be
 // about processes whose end has been told already, for instance when they
-// were put into the group in several hierarchies; CPU time shows whether
-// there is something new to read.
+// were put into the group in several hierarchies, or about a write that was
+// refused; CPU time shows whether there is something new to read.
 func (l *loop) bounced(g *Group, source string) {
-	if g.watch.ever && l.usage(g) == g.watch.usage {
+	u := l.usage(g)
+	if u == g.watch.usage || u == None && g.watch.ever {
 		return
 	}
 	l.emptied(g, source)
+	if p := l.t.get(path.Dir(g.id)); p != nil && p.id != "/" && !p.watch.alive {
+		l.bounced(p, "child")
+	}
 }
 
 // usage reads the CPU time of a group, None where there is none.
@@ -225,8 +230,8 @@ func (l *loop) lookForProcs(g *Group) bool {
 			return true
 		}
 	}
-	if !w.counting {
-		w.counting = true
+	if !w.noPidfd {
+		w.noPidfd = true
 		l.t.counts.noPidfd.Add(1)
 	}
 	return true
@@ -255,7 +260,7 @@ func (l *loop) openPidfd(g *Group, procs []byte) bool {
 			_ = unix.Close(fd) // nothing was written
 		}
 		l.t.budget.give()
-		if err != unix.ESRCH {
+		if !errors.Is(err, unix.ESRCH) {
 			return false
 		}
 	}

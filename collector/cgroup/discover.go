@@ -62,7 +62,11 @@ func (l *loop) discover(h int, id string) {
 	}
 	g := l.t.get(id)
 	if g != nil && g.watch.ino[h] != 0 && g.watch.ino[h] != st.Ino {
-		l.drop(g) // removed and made again: another group
+		// Removed and made again: another group.
+		for _, d := range l.t.below(id) {
+			l.drop(d)
+		}
+		l.drop(g)
 		g = nil
 	}
 	if g == nil {
@@ -101,9 +105,7 @@ func (l *loop) add(id string) *Group {
 		g.created = oldest(oldest(g.created, dir), dir+"/"+procsFile)
 	}
 	l.t.insert(g)
-	if l.t.huge.Load() == nil {
-		l.t.findHugeSources([]string{id})
-	}
+	l.t.findHugeSources([]string{id})
 	if l.handler != nil {
 		l.handler.Added(g)
 	}
@@ -122,6 +124,13 @@ func (l *loop) gone(h int, id string) {
 			l.discover(h, id)
 		}
 		return
+	}
+	// The news of what was below may come later, and would not be understood
+	// any more without this directory's watch.
+	for _, d := range l.t.below(id) {
+		if d.watch.ino[h] != 0 {
+			l.gone(h, d.id)
+		}
 	}
 	l.in.remove(place{h, id})
 	g.watch.ino[h] = 0

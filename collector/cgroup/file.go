@@ -75,7 +75,7 @@ func readAll(fd int, s *Stats, list bool) ([]byte, error) {
 	total := 0
 	for {
 		n, err := unix.Pread(fd, s.buf[total:], int64(total))
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {

@@ -79,14 +79,18 @@ func newHugeSource(prefix, size string, reserved bool, hier int, v2 bool) hugeSo
 	return h
 }
 
-// findHugeSources looks for a directory that has hugetlb files: the root has
-// none on v2, nor does a group below which the controller is not enabled.
+// findHugeSources looks for a directory that has hugetlb files. On v1 that is
+// the root; on v2 the root has none, and if any group has, then those directly
+// below the root have, because controllers are enabled from the top.
 func (t *Tree) findHugeSources(dirs []string) {
 	h := t.layout.find(ctrlHugetlb)
 	if h < 0 || t.huge.Load() != nil {
 		return
 	}
 	for _, id := range dirs {
+		if strings.Count(id, "/") > 1 {
+			continue
+		}
 		entries, err := os.ReadDir(t.layout.hiers[h].path(id))
 		if err != nil {
 			continue

@@ -16,9 +16,10 @@ type place struct {
 }
 
 // watchMask: directories that come and go, and writes of user space: to
-// cgroup.procs when a process is put into the group, to limits.
+// cgroup.procs when a process is put into the group, to limits. Writers that
+// open with O_TRUNC cause IN_MODIFY before they have written.
 const watchMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY |
-	unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
+	unix.IN_CLOSE_WRITE | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
 
 // inotify watches directories. It is used raw because the events are then
 // read by the same goroutine, from the same epoll, as the pidfds that must

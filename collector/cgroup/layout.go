@@ -91,7 +91,9 @@ const errRootAdvice = "--cgroup-root (the root option) must be where the host's 
 // detect finds the hierarchies below root by what its directories contain,
 // and a cgroup2 mount elsewhere by mountinfo.
 func detect(root, procRoot string) (*layout, error) {
-	root = filepath.Clean(root)
+	if dir, ok := resolveDir(root); ok {
+		root = dir
+	}
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, fmt.Errorf("cgroup: cannot read the cgroup root %s: %w; %s", root, err, errRootAdvice)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,6 @@ const degradedRescan = time.Second
 type loop struct {
 	t       *Tree
 	epoll   int
-	wake    int // eventfd that ends a wait
 	in      *inotify
 	fds     map[int32]*Group // pidfds and cgroup.events in epoll
 	young   []youngGroup
@@ -27,6 +27,11 @@ type loop struct {
 
 	lastRescan time.Time
 	stopped    atomic.Bool
+
+	// wakeMu guards wake, an eventfd that ends a wait, -1 when closed: a
+	// context may end after everything else.
+	wakeMu sync.Mutex
+	wake   int
 }
 
 func newLoop(t *Tree) (*loop, error) {
@@ -65,11 +70,19 @@ func (l *loop) stop() {
 
 // wakeUp ends a wait. Writing can only fail when it is already ended.
 func (l *loop) wakeUp() {
+	l.wakeMu.Lock()
+	defer l.wakeMu.Unlock()
+	if l.wake < 0 {
+		return
+	}
 	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
 func (l *loop) close() error {
+	l.wakeMu.Lock()
+	defer l.wakeMu.Unlock()
 	err := errors.Join(unix.Close(l.epoll), unix.Close(l.wake))
+	l.wake = -1
 	if l.in.fd >= 0 {
 		err = errors.Join(err, unix.Close(l.in.fd))
 	}
@@ -100,7 +113,7 @@ func (l *loop) run(ctx context.Context, h Handler) error {
 	events := make([]unix.EpollEvent, 64)
 	for ctx.Err() == nil && !l.stopped.Load() {
 		n, err := unix.EpollWait(l.epoll, events, l.timeout())
-		if err != nil && err != unix.EINTR {
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("cgroup: epoll_wait: %w", err)
 		}
 		l.dispatch(events[:max(n, 0)])
@@ -154,8 +167,8 @@ func (l *loop) notified(e event) bool {
 		return false
 	}
 	if e.mask&unix.IN_ISDIR == 0 {
-		if e.mask&unix.IN_MODIFY != 0 {
-			l.written(p.id, string(e.name))
+		if e.mask&(unix.IN_MODIFY|unix.IN_CLOSE_WRITE) != 0 {
+			l.written(p.id, string(e.name), e.mask&unix.IN_CLOSE_WRITE != 0)
 		}
 		return false
 	}
@@ -172,15 +185,15 @@ func (l *loop) notified(e event) bool {
 	return false
 }
 
-// written handles that a file of a group was written to.
-func (l *loop) written(id, name string) {
+// written handles that a file of a group is written to, or was.
+func (l *loop) written(id, name string, done bool) {
 	g := l.t.get(id)
 	if g == nil {
 		return
 	}
 	switch name {
 	case procsFile, "tasks", "cgroup.threads":
-		l.joined(g)
+		l.joined(g, done)
 	case eventsFile:
 		l.check(g, "events")
 	default:

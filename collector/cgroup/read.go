@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -147,11 +148,11 @@ func (g *Group) readSource(r *reading, i int) {
 
 // note records why a file gave no value.
 func (g *Group) note(r *reading, src *source, err error) {
-	switch err {
-	case errAbsent:
-	case ErrGone:
+	switch {
+	case errors.Is(err, errAbsent):
+	case errors.Is(err, ErrGone):
 		r.gone = true
-	case errNoFile:
+	case errors.Is(err, errNoFile):
 		r.failed |= src.set
 		g.tree.counts.noDescriptor.Add(1)
 	default: // does not parse, or longer than anything the kernel writes
@@ -178,7 +179,7 @@ func (g *Group) load(r *reading, f *file, src *source) ([]byte, error) {
 		}
 		err = classify(err, false)
 		g.drop(f)
-		if err == errAbsent {
+		if errors.Is(err, errAbsent) {
 			f.state = fileAbsent
 		}
 		return nil, err
@@ -200,7 +201,7 @@ func (g *Group) load(r *reading, f *file, src *source) ([]byte, error) {
 // that was there before and is not any more is a group being removed.
 func (g *Group) openFailed(f *file, err error) error {
 	err = classify(err, true)
-	if err == errAbsent {
+	if errors.Is(err, errAbsent) {
 		if f.state == fileLoose {
 			err = ErrGone
 		}

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,6 +44,37 @@ func testLifecycle(t *testing.T, root string) {
 	require.ErrorIs(t, g.Read(&s, SetDefault), ErrGone)
 	a, _, r := rec.counts(id)
 	require.Equal(t, [2]int{1, 1}, [2]int{a, r}, "each told once, though the path exists in several hierarchies")
+}
+
+// A group that vanishes under kept descriptors, and one that does before it
+// was ever read.
+func TestRealVanish(t *testing.T) {
+	realLayouts(t, func(t *testing.T, root string) {
+		tree := openReal(t, Options{Root: root})
+		read, never := makeGroup(t, tree, uniqueID()), makeGroup(t, tree, uniqueID())
+		tree.loop.walk()
+		var s Stats
+		g := mustGet(t, tree, read)
+		require.NoError(t, g.Read(&s, SetDefault))
+		if h := tree.layout.find(ctrlMemory); h >= 0 && len(tree.layout.hiers) > 1 && !tree.layout.hiers[h].v2 {
+			// One hierarchy goes first: what the others have is still read.
+			require.NoError(t, os.Remove(tree.layout.hiers[h].path(read)))
+			require.ErrorIs(t, g.Read(&s, SetDefault), ErrGone)
+			require.Equal(t, SetCPU, s.Read&(SetCPU|SetMemory))
+		}
+		removeGroup(t, tree, read)
+		removeGroup(t, tree, never)
+		require.ErrorIs(t, g.Read(&s, SetDefault), ErrGone)
+		require.Zero(t, s.Read&^SetSpec)
+		require.ErrorIs(t, g.Read(&s, SetDefault), ErrGone, "and from then on")
+		require.ErrorIs(t, mustGet(t, tree, never).Read(&s, SetDefault), ErrGone)
+		_, err := g.Pids(nil)
+		require.ErrorIs(t, err, ErrGone)
+		require.Positive(t, tree.Counters().Vanished)
+		// Nobody told the tree; a walk finds out.
+		tree.loop.rescanAll("test")
+		require.Nil(t, tree.get(read))
+	})
 }
 
 // Values equal what the kernel's files say in an idle group.
@@ -176,14 +208,7 @@ func TestRealChurn(t *testing.T) {
 		rec := newRecorder()
 		run(t, tree, rec)
 		eventually(t, "running", func() bool { a, _, _ := rec.counts("/"); return a == 1 })
-		mine := func() (n int) {
-			for _, id := range ids(tree.Groups(nil)) {
-				if strings.HasPrefix(id, "/binnacle-test-") {
-					n++
-				}
-			}
-			return n
-		}
+		made := make(map[string]bool)
 		c := startSleeper(t)
 		var s Stats
 		for range 4 {
@@ -204,8 +229,11 @@ func TestRealChurn(t *testing.T) {
 			}
 			for _, id := range append(list, outer) {
 				removeGroup(t, tree, id)
+				made[id] = true
 			}
-			eventually(t, "all gone", func() bool { return mine() == 0 })
+			eventually(t, "all gone", func() bool {
+				return !slices.ContainsFunc(ids(tree.Groups(nil)), func(id string) bool { return made[id] })
+			})
 		}
 		for _, g := range tree.Groups(nil) {
 			g.close()
@@ -214,12 +242,12 @@ func TestRealChurn(t *testing.T) {
 		tree.running.Lock()
 		defer tree.running.Unlock()
 		for p := range tree.loop.in.wds {
-			require.NotContains(t, p.id, "/binnacle-test-")
+			require.False(t, made[p.id], "watch of %s", p.id)
 		}
 		require.Len(t, tree.loop.in.byWD, len(tree.loop.in.wds))
 		require.Equal(t, int64(len(tree.loop.fds)), tree.budget.used.Load())
 		for _, g := range tree.loop.fds {
-			require.NotContains(t, g.id, "/binnacle-test-")
+			require.False(t, made[g.id], "descriptor of %s", g.id)
 		}
 	})
 }

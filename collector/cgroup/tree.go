@@ -146,6 +146,23 @@ func (t *Tree) get(id string) *Group {
 	return t.byID[id]
 }
 
+// below returns the present groups below a path, the deepest of each branch
+// first.
+func (t *Tree) below(id string) []*Group {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	prefix := strings.TrimSuffix(id, "/") + "/"
+	i, _ := slices.BinarySearchFunc(t.sorted, prefix, compareID)
+	var out []*Group
+	for ; i < len(t.sorted) && strings.HasPrefix(t.sorted[i].id, prefix); i++ {
+		if t.sorted[i].id != prefix { // the root is not below itself
+			out = append(out, t.sorted[i])
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
 // insert makes a group present.
 func (t *Tree) insert(g *Group) {
 	t.mu.Lock()

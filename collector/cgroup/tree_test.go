@@ -126,6 +126,13 @@ func TestOverflow(t *testing.T) {
 	require.Equal(t, 1, rec.added["/b"])
 }
 
+// A link to the root is as good as the root.
+func TestLinkedRoot(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(v2Tree(t, "/a"), link))
+	require.Equal(t, []string{"/", "/a"}, ids(openTree(t, Options{Root: link}).Groups(nil)))
+}
+
 // Events of a plain file tree: emptied by cgroup.events, directories made
 // parent and child at once, removal.
 func TestFollowPlainTree(t *testing.T) {
@@ -159,6 +166,22 @@ func TestMadeAgain(t *testing.T) {
 	var s Stats
 	require.ErrorIs(t, old.Read(&s, SetDefault), ErrGone)
 	require.NoError(t, again.Read(&s, SetDefault))
+}
+
+// The news that a directory is gone may overtake that of those below it.
+func TestGoneFromTheTop(t *testing.T) {
+	root := v2Tree(t, "/a")
+	put(t, root+"/a/b/c/cpu.stat", "usage_usec 1\n")
+	put(t, root+"/a-b/cpu.stat", "usage_usec 1\n")
+	tree := openTree(t, Options{Root: root})
+	rec := newRecorder()
+	tree.loop.handler = rec
+	require.Equal(t, []string{"/", "/a", "/a-b", "/a/b", "/a/b/c"}, ids(tree.Groups(nil)))
+	require.NoError(t, os.RemoveAll(root+"/a"))
+	tree.loop.gone(0, "/a")
+	require.Equal(t, []string{"/", "/a-b"}, ids(tree.Groups(nil)))
+	require.Equal(t, map[string]int{"/a": 1, "/a/b": 1, "/a/b/c": 1}, rec.removed)
+	require.Equal(t, 2, tree.Counters().Watches)
 }
 
 // A controller that is enabled after the group was read for the first time
