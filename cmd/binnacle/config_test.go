@@ -47,13 +47,18 @@ func TestPrecedence(t *testing.T) {
 		{
 			"environment over file",
 			[]string{"BINNACLE_RETENTION=4d", "BINNACLE_RULES=env-a.yml,env-b.yml", "BINNACLE_INSECURE=false", "BINNACLE_RETENTION_SIZE=1GB"},
-			[]string{"--config", file}, 4 * 24 * time.Hour, []string{"env-a.yml", "env-b.yml"}, false, 1e9,
+			[]string{"--config", file},
+			4 * 24 * time.Hour,
+			[]string{"env-a.yml", "env-b.yml"},
+			false, 1e9,
 		},
 		{
 			"flag over environment",
 			[]string{"BINNACLE_RETENTION=4d", "BINNACLE_RULES=env-a.yml", "BINNACLE_INSECURE=true"},
 			[]string{"--config", file, "--retention", "36h", "--rules", "flag-a.yml", "--rules", "flag-b.yml", "--insecure=false", "--retention-size", "512"},
-			36 * time.Hour, []string{"flag-a.yml", "flag-b.yml"}, false, 512,
+			36 * time.Hour,
+			[]string{"flag-a.yml", "flag-b.yml"},
+			false, 512,
 		},
 		{"empty variable counts as unset", []string{"BINNACLE_RETENTION="}, []string{"--config", file}, 3 * 24 * time.Hour, []string{filepath.Dir(file) + "/file-a.yml", "/file-b.yml"}, true, 10 << 30},
 	} {

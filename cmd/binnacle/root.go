@@ -47,8 +47,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	for _, e := range flatten(err) {
 		_, _ = fmt.Fprintf(p.stderr, "binnacle: %v\n", e)
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		_, _ = fmt.Fprintf(p.stderr, "Run \"%s --help\" for usage and examples.\n", cmd.CommandPath())
 	}
 	return code

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -49,8 +50,7 @@ func supervise(ctx context.Context, log *slog.Logger, timeout time.Duration, par
 	}
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
-	for i := len(all) - 1; i >= 0; i-- {
-		r := all[i]
+	for _, r := range slices.Backward(all) {
 		r.cancel()
 		select {
 		case err := <-r.done:
