@@ -157,7 +157,7 @@ func (g *group) kill() {
 	}
 	for _, c := range controllers() {
 		procs, _ := os.ReadFile(g.dir(c) + "/cgroup.procs")
-		for _, field := range strings.Fields(string(procs)) {
+		for field := range strings.FieldsSeq(string(procs)) {
 			if pid, err := strconv.Atoi(field); err == nil && pid > 1 && pid != os.Getpid() {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}

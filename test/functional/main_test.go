@@ -56,7 +56,7 @@ func prepareMachine() error {
 	if err != nil {
 		return err
 	}
-	for _, path := range strings.Fields(string(modules)) {
+	for path := range strings.FieldsSeq(string(modules)) {
 		if err := loadModule(path); err != nil {
 			return fmt.Errorf("load %s: %w", path, err)
 		}

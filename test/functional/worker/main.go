@@ -33,7 +33,7 @@ var jobs = map[string]func(args []string) error{
 }
 
 func work(args []string) int {
-	for _, dir := range strings.Fields(os.Getenv("BINNACLE_TEST_JOIN")) {
+	for dir := range strings.FieldsSeq(os.Getenv("BINNACLE_TEST_JOIN")) {
 		// 0 stands for the writing process, all its threads included.
 		if err := os.WriteFile(dir+"/cgroup.procs", []byte("0"), 0); err != nil {
 			fmt.Println("join:", err)
