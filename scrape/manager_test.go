@@ -75,7 +75,7 @@ func (a *sinkAppender) Append(_ storage.SeriesRef, ls labels.Labels, _, _ int64,
 		e.Labels = e.Labels.Copy()
 		smp.exemplars = append(smp.exemplars, e)
 	}
-	key := ls.Get(model.MetricNameLabel) + ls.DropMetricName().String()
+	key := ls.Get(model.MetricNameLabel) + ls.DropReserved(func(name string) bool { return name == model.MetricNameLabel }).String()
 	a.pending[key] = append(a.pending[key], smp)
 	return 1, nil
 }
@@ -122,7 +122,7 @@ func target(t *testing.T) *httptest.Server {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "app_requests_total", Help: "Requests served."})
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "app_latency_seconds", NativeHistogramBucketFactor: 1.1})
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "app_latency_seconds", Help: "Latency.", NativeHistogramBucketFactor: 1.1})
 	reg.MustRegister(c, h)
 	c.(prometheus.ExemplarAdder).AddWithExemplar(3, prometheus.Labels{"trace_id": "abc"})
 	h.Observe(0.25)

@@ -92,8 +92,8 @@ func TestDrainWaitsForRequests(t *testing.T) {
 		return true
 	})
 	select {
-	case <-drained:
-		t.Fatal("drained with a request under way")
+	case err := <-drained:
+		t.Fatalf("drained with a request under way: %v", err)
 	default:
 	}
 	close(release)

@@ -77,7 +77,7 @@ func (r *running) run(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- r.Server.Run(ctx) }()
+	go func() { done <- r.Run(ctx) }()
 	stopped := false
 	r.stop = func() error {
 		if stopped {
@@ -147,11 +147,6 @@ func (r *running) query(t *testing.T, expr string) model.Vector {
 func series(help string, typ model.MetricType, pairs ...string) *storage.Series {
 	ls := labels.FromStrings(pairs...)
 	return &storage.Series{Labels: ls, Family: &storage.Family{Name: ls.Get(model.MetricNameLabel), Help: help, Type: typ}}
-}
-
-func (r *running) append(t *testing.T, s *storage.Series, v float64) {
-	t.Helper()
-	require.NoError(t, r.Appender().Append(context.Background(), []storage.Sample{{Series: s, T: time.Now().UnixMilli(), V: v}}))
 }
 
 func TestServerFromStartToRestart(t *testing.T) {

@@ -53,20 +53,19 @@ func (o Options) alertmanagers() (*config.Config, targetSets, error) {
 func alertmanager(raw string, client commonconfig.HTTPClientConfig) (*config.AlertmanagerConfig, string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		var parseErr *url.Error
-		if errors.As(err, &parseErr) {
+		if parseErr, ok := errors.AsType[*url.Error](err); ok {
 			err = parseErr.Err // without the URL, which may hold a password
 		}
 		return nil, "", fmt.Errorf("cannot read the URL of an Alertmanager: %w", err)
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, "", fmt.Errorf("Alertmanager %q: a URL like http://host:9093 or https://host/prefix is needed", u.Redacted())
+		return nil, "", fmt.Errorf("URL of an Alertmanager %q: one like http://host:9093 or https://host/prefix is needed", u.Redacted())
 	}
 	am := config.DefaultAlertmanagerConfig
 	am.Scheme, am.PathPrefix, am.HTTPClientConfig = u.Scheme, u.Path, client
 	if u.User != nil {
 		if client.BasicAuth != nil || client.Authorization != nil || client.OAuth2 != nil {
-			return nil, "", fmt.Errorf("Alertmanager %q: credentials are given in the URL and in the HTTP configuration; leave one out", u.Redacted())
+			return nil, "", fmt.Errorf("URL of an Alertmanager %q: credentials are given in the URL and in the HTTP configuration; leave one out", u.Redacted())
 		}
 		password, _ := u.User.Password()
 		am.HTTPClientConfig.BasicAuth = &commonconfig.BasicAuth{Username: u.User.Username(), Password: commonconfig.Secret(password)}

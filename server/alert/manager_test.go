@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -76,9 +77,9 @@ func newFake(t *testing.T) *alertmanagerFake {
 func (f *alertmanagerFake) find(cond func(posted) bool) (posted, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := len(f.alerts) - 1; i >= 0; i-- {
-		if cond(f.alerts[i]) {
-			return f.alerts[i], true
+	for _, a := range slices.Backward(f.alerts) {
+		if cond(a) {
+			return a, true
 		}
 	}
 	return posted{}, false
@@ -286,7 +287,8 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	}{
 		{"bad pattern", Options{RuleGlobs: []string{"[x"}}, []string{`"[x"`}},
 		{
-			"faults of two files", Options{RuleGlobs: []string{
+			"faults of two files",
+			Options{RuleGlobs: []string{
 				write("a.yml", "groups:\n- name: a\n  rulez: []\n"), write("b.yml", "groups:\n- name: b\n  rules:\n  - alert: x\n    expr: 1\n    for: soon\n"),
 			}},
 			[]string{"a.yml: ", "line 3", "rulez", "b.yml: ", "soon"},

@@ -49,6 +49,7 @@ func (a admin) Snapshot(dir string, withHead bool) error { return a.store.Snapsh
 func (a admin) Stats(by string, limit int) (*tsdb.Stats, error) {
 	return a.store.Head().Stats(by, limit), nil
 }
+
 func (a admin) WALReplayStatus() (tsdb.WALReplayStatus, error) { return tsdb.WALReplayStatus{}, nil }
 func (a admin) BlockMetas() ([]tsdb.BlockMeta, error)          { return []tsdb.BlockMeta{}, nil }
 

@@ -9,12 +9,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunkenc" //nolint:depguard // the type of every store's iterators, not a store
 	"github.com/prometheus/prometheus/util/httputil"
 )
 
@@ -77,7 +78,7 @@ func (f *federation) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	format := expfmt.Negotiate(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	w.Header().Set("Content-Type", string(format))
 	enc := newFederationEncoder(w, format, f.api.opts.Config().GlobalConfig.ExternalLabels)
 	for _, s := range samples {
@@ -129,7 +130,7 @@ func (f *federation) collect(r *http.Request, selectors [][]*labels.Matcher) ([]
 		if len(samples) == f.max {
 			return nil, fmt.Errorf("more than %d series match; narrow match[]", f.max)
 		}
-		s.name = s.labels.Get(labels.MetricName)
+		s.name = s.labels.Get(model.MetricNameLabel)
 		samples = append(samples, s)
 	}
 	if err := set.Err(); err != nil {

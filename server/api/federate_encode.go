@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"google.golang.org/protobuf/proto"
 )
 
 // federationEncoder writes sorted samples as metric families. Float samples
@@ -62,12 +61,12 @@ func (e *federationEncoder) add(s federated) error {
 		if err := e.flush(); err != nil {
 			return err
 		}
-		e.family = &dto.MetricFamily{Name: proto.String(s.name), Type: typ.Enum()}
+		e.family = &dto.MetricFamily{Name: new(s.name), Type: typ.Enum()}
 	}
-	m := &dto.Metric{Label: e.labels(s.labels), TimestampMs: proto.Int64(s.t)}
+	m := &dto.Metric{Label: e.labels(s.labels), TimestampMs: new(s.t)}
 	switch {
 	case s.h == nil:
-		m.Untyped = &dto.Untyped{Value: proto.Float64(s.v)}
+		m.Untyped = &dto.Untyped{Value: new(s.v)}
 	case s.h.UsesCustomBuckets():
 		m.Histogram = classicHistogram(s.h)
 	default:
@@ -90,13 +89,13 @@ func (e *federationEncoder) flush() error {
 func (e *federationEncoder) labels(ls labels.Labels) []*dto.LabelPair {
 	pairs := make([]*dto.LabelPair, 0, ls.Len()+len(e.external))
 	ls.Range(func(l labels.Label) {
-		if l.Name != labels.MetricName && l.Value != "" {
-			pairs = append(pairs, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(l.Value)})
+		if l.Name != model.MetricNameLabel && l.Value != "" {
+			pairs = append(pairs, &dto.LabelPair{Name: new(l.Name), Value: new(l.Value)})
 		}
 	})
 	for _, l := range e.external {
 		if ls.Get(l.Name) == "" {
-			pairs = append(pairs, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(l.Value)})
+			pairs = append(pairs, &dto.LabelPair{Name: new(l.Name), Value: new(l.Value)})
 		}
 	}
 	return pairs
@@ -105,11 +104,11 @@ func (e *federationEncoder) labels(ls labels.Labels) []*dto.LabelPair {
 // nativeHistogram is for the exponential schemas.
 func nativeHistogram(h *histogram.FloatHistogram) *dto.Histogram {
 	return &dto.Histogram{
-		SampleCountFloat: proto.Float64(h.Count),
-		SampleSum:        proto.Float64(h.Sum),
-		Schema:           proto.Int32(h.Schema),
-		ZeroThreshold:    proto.Float64(h.ZeroThreshold),
-		ZeroCountFloat:   proto.Float64(h.ZeroCount),
+		SampleCountFloat: new(h.Count),
+		SampleSum:        new(h.Sum),
+		Schema:           new(h.Schema),
+		ZeroThreshold:    new(h.ZeroThreshold),
+		ZeroCountFloat:   new(h.ZeroCount),
 		PositiveSpan:     spans(h.PositiveSpans),
 		PositiveCount:    h.PositiveBuckets,
 		NegativeSpan:     spans(h.NegativeSpans),
@@ -120,7 +119,7 @@ func nativeHistogram(h *histogram.FloatHistogram) *dto.Histogram {
 func spans(in []histogram.Span) []*dto.BucketSpan {
 	var out []*dto.BucketSpan
 	for _, s := range in {
-		out = append(out, &dto.BucketSpan{Offset: proto.Int32(s.Offset), Length: proto.Uint32(s.Length)})
+		out = append(out, &dto.BucketSpan{Offset: new(s.Offset), Length: new(s.Length)})
 	}
 	return out
 }
@@ -129,7 +128,7 @@ func spans(in []histogram.Span) []*dto.BucketSpan {
 // format can express: cumulative counts by upper bound. The bucket of +Inf
 // follows from the count.
 func classicHistogram(h *histogram.FloatHistogram) *dto.Histogram {
-	out := &dto.Histogram{SampleCountFloat: proto.Float64(h.Count), SampleSum: proto.Float64(h.Sum)}
+	out := &dto.Histogram{SampleCountFloat: new(h.Count), SampleSum: new(h.Sum)}
 	counts := make([]float64, len(h.CustomValues)+1)
 	for it := h.PositiveBucketIterator(); it.Next(); {
 		if b := it.At(); int(b.Index) < len(counts) {
@@ -139,7 +138,7 @@ func classicHistogram(h *histogram.FloatHistogram) *dto.Histogram {
 	sum := 0.0
 	for i, bound := range h.CustomValues {
 		sum += counts[i]
-		out.Bucket = append(out.Bucket, &dto.Bucket{UpperBound: proto.Float64(bound), CumulativeCountFloat: proto.Float64(sum)})
+		out.Bucket = append(out.Bucket, &dto.Bucket{UpperBound: new(bound), CumulativeCountFloat: new(sum)})
 	}
 	return out
 }

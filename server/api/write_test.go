@@ -325,14 +325,14 @@ func (a *fullAppender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v
 }
 
 func (a *fullAppender) Commit() error {
-	_ = a.Appender.Rollback()
+	_ = a.Rollback()
 	return errFull
 }
 
 type fullAppenderV2 struct{ storage.AppenderV2 }
 
 func (a *fullAppenderV2) Commit() error {
-	_ = a.AppenderV2.Rollback()
+	_ = a.Rollback()
 	return errFull
 }
 
@@ -355,7 +355,7 @@ func (s brokenStore) AppenderV2(ctx context.Context) storage.AppenderV2 {
 type brokenAppender struct{ storage.AppenderV2 }
 
 func (a *brokenAppender) Commit() error {
-	_ = a.AppenderV2.Rollback()
+	_ = a.Rollback()
 	return errors.New("write the log: broken")
 }
 
