@@ -71,9 +71,10 @@ func newNodeGatherer(o Options, dropped prometheus.Counter) (*nodeGatherer, erro
 	return n, nil
 }
 
-// runGatherers stores node_* and our own metrics at their interval.
+// runGatherers stores node_* and our own metrics at their interval, for the
+// first time with the first cycle, so that nobody waits for them at the start.
 func (c *Collector) runGatherers(ctx context.Context, app storage.Appender) {
-	next := nextTick(time.Now(), c.opts.NodeInterval)
+	next := nextTick(time.Now(), c.opts.Interval)
 	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	up := map[string]*cell{"node-exporter": c.upCell("node-exporter"), "binnacle": c.upCell("binnacle")}

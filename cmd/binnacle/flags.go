@@ -177,7 +177,7 @@ func (s *modeSettings) shipping(flags *pflag.FlagSet) {
 
 func (s *modeSettings) serverHalf(flags *pflag.FlagSet) {
 	s.retention = 15 * 24 * time.Hour
-	s.outOfOrderWindow = 30 * time.Minute
+	s.outOfOrderWindow = 24 * time.Hour
 	s.queryTimeout, s.queryMaxSamples, s.queryConcurrency = 2*time.Minute, 50_000_000, 20
 	b := flagBlock{flags, "Storage, queries and rules"}
 	b.add(durationValue(&s.retention, time.Hour), "retention", "how long to keep samples")
