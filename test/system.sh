@@ -27,6 +27,7 @@ cgroup2() {
 }
 
 system() {
+  CGO_ENABLED=0 "$GO" build -o build/worker ./test/functional/worker
   "$GO" test -tags system -count=1 -v -timeout 40m ./test/system
 }
 
