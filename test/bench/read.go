@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"strings"
+	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,14 +15,14 @@ const (
 	readRounds     = 60
 )
 
-// measureRead compares reading and parsing all default files of a container
+// benchRead compares reading and parsing all default files of a container
 // with pread of the same files on kept descriptors, round by round.
-func measureRead(context.Context) (rows []row, err error) {
-	c, err := startContainers(readContainers)
+func benchRead() (rows []result, err error) {
+	f, err := newFleet(readContainers)
+	defer func() { err = errors.Join(err, f.close()) }()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.stop()) }()
 	tree, err := cgroup.Open(cgroup.Options{})
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func measureRead(context.Context) (rows []row, err error) {
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	var groups []*cgroup.Group
 	for _, g := range tree.Groups(nil) {
-		if strings.Count(g.ID(), "/") == 2 && strings.HasPrefix(g.ID(), "/binnacle-bench-") {
+		if slices.Contains(f.ids, g.ID()) {
 			groups = append(groups, g)
 		}
 	}
@@ -66,11 +66,18 @@ func measureRead(context.Context) (rows []row, err error) {
 		}
 		ours = append(ours, cpu)
 	}
-	n := float64(len(groups)) / 1e6
-	return []row{atMost(row{
-		Name: "read and parse a container, v1, 200 cgroups", Unit: "CPU-µs per container",
-		Ours: median(ours) / n, Reference: median(bare) / n, ReferenceName: "pread of the same files",
-	}, 2)}, nil
+	each := 1e6 / float64(len(groups))
+	return []result{versus("read and parse a container, 200 containers", "CPU-µs",
+		median(ours)*each, median(bare)*each, "pread of the same files", 2)}, nil
+}
+
+// onThread returns the CPU seconds that f takes.
+func onThread(f func() error) (float64, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := threadCPU()
+	err := f()
+	return (threadCPU() - start).Seconds(), err
 }
 
 // floor are kept descriptors of the files that a reading takes.
