@@ -82,7 +82,7 @@ func readAll(fd int, s *Stats, list bool) ([]byte, error) {
 			return nil, err
 		}
 		total += n
-		if n == 0 || total < len(s.buf) && !(list && total >= pageTail) {
+		if n == 0 || total < len(s.buf) && (!list || total < pageTail) {
 			return s.buf[:total], nil
 		}
 		if total == len(s.buf) {

@@ -62,12 +62,13 @@ func FuzzMemoryEvents(f *testing.F)  { fuzzParser(f, parseMemoryEvents, "memory.
 func FuzzPidsEvents(f *testing.F)    { fuzzParser(f, parsePidsEvents, "pids.events") }
 func FuzzIOStat(f *testing.F)        { fuzzParser(f, parseIOStat, "io.stat") }
 func FuzzThrottleBytes(f *testing.F) { fuzzParser(f, parseThrottleBytes, "blkio.throttle.io_service*") }
-func FuzzThrottleOps(f *testing.F)   { fuzzParser(f, parseThrottleOps, "blkio.throttle.io_serviced*") }
-func FuzzNUMAV1(f *testing.F)        { fuzzParser(f, parseNUMAV1, "memory.numa_stat") }
-func FuzzNUMAV2(f *testing.F)        { fuzzParser(f, parseNUMAV2, "memory.numa_stat") }
-func FuzzCPUMax(f *testing.F)        { fuzzParser(f, parseCPUMax, "cpu.max") }
-func FuzzCPUWeight(f *testing.F)     { fuzzParser(f, parseCPUWeight, "cpu.weight") }
-func FuzzProcs(f *testing.F)         { fuzzParser(f, parseProcs, "cgroup.procs") }
+
+func FuzzThrottleOps(f *testing.F) { fuzzParser(f, parseThrottleOps, "blkio.throttle.io_serviced*") }
+func FuzzNUMAV1(f *testing.F)      { fuzzParser(f, parseNUMAV1, "memory.numa_stat") }
+func FuzzNUMAV2(f *testing.F)      { fuzzParser(f, parseNUMAV2, "memory.numa_stat") }
+func FuzzCPUMax(f *testing.F)      { fuzzParser(f, parseCPUMax, "cpu.max") }
+func FuzzCPUWeight(f *testing.F)   { fuzzParser(f, parseCPUWeight, "cpu.weight") }
+func FuzzProcs(f *testing.F)       { fuzzParser(f, parseProcs, "cgroup.procs") }
 
 func FuzzNumber(f *testing.F) {
 	fuzzParser(f, func(_ *parser, b []byte, s *Stats) bool { return limit(b, &s.CPU.Usage) }, "memory.limit_in_bytes", "memory.max")

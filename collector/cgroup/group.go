@@ -15,11 +15,12 @@ import (
 var ErrGone = errors.New("cgroup: the group is gone")
 
 const (
-	// seldomEvery is after how many readings configuration is looked at
-	// again without a sign that it changed: each minute at 5 s.
-	seldomEvery = 12
-	// probeEvery is after how many readings absent files are tried again.
-	probeEvery = 5 * seldomEvery
+	// seldomEvery is how often configuration is looked at without a sign that
+	// it changed. Of the hierarchies that have no watch, such as a separate
+	// cpu, there is no sign.
+	seldomEvery = time.Minute
+	// probeEvery is how often absent files are tried again.
+	probeEvery = 5 * time.Minute
 	// youngFor is how long after its discovery a group may still be under
 	// construction: other hierarchies follow, v2 controllers get enabled.
 	youngFor = 5 * time.Second
@@ -32,7 +33,6 @@ type Group struct {
 	id       string
 	identity Identity
 	created  time.Time
-	found    time.Time
 
 	// stale: configuration was written to, or the next reading may be the
 	// last one.
@@ -49,8 +49,10 @@ type Group struct {
 	files    []file      // by source
 	huge     []hugeFiles // by Tree.hugeSources
 	gone     bool
-	readings uint64
 	seldom   seldomValues
+	seldomAt time.Time // when configuration is looked at again
+	found    time.Time
+	probeAt  time.Time // when absent files are tried again
 	bfq      bool
 
 	// What follows belongs to the goroutine of Tree.Run.
@@ -75,8 +77,10 @@ func newGroup(t *Tree, id string, now time.Time) *Group {
 	g.watch.init(len(t.layout.hiers))
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id)) // never fails
-	// Groups found together look at their configuration at different ticks.
-	g.readings = uint64(h.Sum32()) % probeEvery
+	// Groups found together do this at different ticks.
+	part := time.Duration(h.Sum32() % 1024)
+	g.seldomAt = now.Add(seldomEvery * part / 1024)
+	g.probeAt = now.Add(youngFor + probeEvery*part/1024)
 	return g
 }
 

@@ -18,10 +18,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// realRoot is where this machine's own cgroups are, for the tests that need
-// a kernel to answer.
-const realRoot = "/sys/fs/cgroup"
-
 // openReal opens this machine's cgroups, or skips the test where groups
 // cannot be made.
 func openReal(t testing.TB, o Options) *Tree {

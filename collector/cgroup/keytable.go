@@ -44,7 +44,7 @@ func (t *keyTable) parse(b []byte, dst []uint64) bool {
 	}
 	whole, line, differs := b, 0, false
 	for ; len(b) > 0; line++ {
-		field, skip := -1, 0
+		var field, skip int
 		if line < len(order) && hasKey(b, order[line].name) {
 			field, skip = order[line].field, len(order[line].name)+1
 		} else {

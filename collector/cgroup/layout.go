@@ -208,7 +208,7 @@ func controllersOf(dir, name string, mounts []mount) controller {
 
 func controllersIn(list string) controller {
 	var c controller
-	for _, n := range strings.Split(list, ",") {
+	for n := range strings.SplitSeq(list, ",") {
 		c |= controllerNames[n]
 	}
 	return c

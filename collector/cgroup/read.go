@@ -12,7 +12,7 @@ type reading struct {
 	s      *Stats
 	want   Set
 	seldom bool // look at configuration as well
-	young  bool // a file may be absent only because it is not there yet
+	probe  bool // absent files are tried again
 	got    Set
 	failed Set
 	gone   bool
@@ -47,12 +47,12 @@ func (g *Group) collect(s *Stats, want Set) error {
 	if g.gone {
 		return ErrGone
 	}
-	g.readings++
-	if g.stale.Swap(false) || g.readings%seldomEvery == 0 {
+	now := time.Now()
+	if g.stale.Swap(false) || now.After(g.seldomAt) {
 		g.seldom.have = 0
+		g.seldomAt = now.Add(seldomEvery)
 	}
-	r := reading{s: s, want: want, seldom: want&^g.seldom.have != 0}
-	r.young = g.readings%probeEvery == 0 || !g.found.IsZero() && g.isYoung()
+	r := reading{s: s, want: want, seldom: want&^g.seldom.have != 0, probe: g.probes(now)}
 	s.Spec, s.Cpuset, s.Pids.Max = g.seldom.spec, g.seldom.cpuset, g.seldom.pidsMax
 	g.readSources(&r)
 	if want&SetHugetlb != 0 {
@@ -77,14 +77,17 @@ func (g *Group) hasDir() bool {
 	return false
 }
 
-// isYoung forgets the time of discovery when it no longer matters, so that
-// the clock is not asked at each reading of an old group. g.mu is held.
-func (g *Group) isYoung() bool {
-	if time.Since(g.found) < youngFor {
+// probes tells whether absent files are tried again: always in a young group,
+// seldom in others. g.mu is held.
+func (g *Group) probes(now time.Time) bool {
+	if now.Sub(g.found) < youngFor {
 		return true
 	}
-	g.found = time.Time{}
-	return false
+	if now.Before(g.probeAt) {
+		return false
+	}
+	g.probeAt = now.Add(probeEvery)
+	return true
 }
 
 // readSources reads the files of the wanted sets. g.mu is held.
@@ -166,7 +169,7 @@ func (g *Group) note(r *reading, src *source, err error) {
 // is held.
 func (g *Group) load(r *reading, f *file, src *source) ([]byte, error) {
 	if f.state == fileAbsent {
-		if !r.young {
+		if !r.probe {
 			return nil, errAbsent
 		}
 		f.state = fileUnknown

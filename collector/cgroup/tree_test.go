@@ -223,3 +223,28 @@ func TestClose(t *testing.T) {
 func TestVersionString(t *testing.T) {
 	require.Equal(t, []string{"v1", "v2", "hybrid", "unknown"}, []string{V1.String(), V2.String(), Hybrid.String(), Version(0).String()})
 }
+
+// Without any sign that it was written to, configuration is looked at again
+// after a while, and so are absent files of a group that is no longer young.
+func TestSeldom(t *testing.T) {
+	root := v2Tree(t, "/a")
+	require.NoError(t, os.Rename(root+"/a/pids.peak", root+"/a/later"))
+	tree := openTree(t, Options{Root: root})
+	g := mustGet(t, tree, "/a")
+	g.found = time.Time{}
+	var s Stats
+	read := func() {
+		t.Helper()
+		require.NoError(t, g.Read(&s, SetDefault))
+		require.Equal(t, SetDefault, s.Read)
+	}
+	read()
+	put(t, root+"/a/memory.max", "4096\n")
+	put(t, root+"/a/pids.max", "5\n")
+	require.NoError(t, os.Rename(root+"/a/later", root+"/a/pids.peak"))
+	read()
+	require.Equal(t, []uint64{None, None, None}, []uint64{s.Spec.MemoryLimit, s.Pids.Max, s.Pids.Peak})
+	g.seldomAt, g.probeAt = time.Now(), time.Now()
+	read()
+	require.Equal(t, []uint64{4096, 5, 7}, []uint64{s.Spec.MemoryLimit, s.Pids.Max, s.Pids.Peak})
+}
