@@ -223,6 +223,9 @@ func (l *loop) lookForProcs(g *Group) bool {
 	// find one that lives or an empty list.
 	for range 4 {
 		b, err := g.readProcs(&l.scratch)
+		if errors.Is(err, errNoFile) {
+			return w.self // as far as is known
+		}
 		if err != nil || len(b) == 0 {
 			return false
 		}
@@ -281,7 +284,7 @@ func (l *loop) readEvents(g *Group) bool {
 	if fd < 0 {
 		var err error
 		if fd, err = openPath(&l.scratch, l.t.layout.hiers[h].dir, g.id, eventsFile); err != nil {
-			w.events = false
+			w.events = w.events && errors.Is(classify(err, true), errNoFile)
 			return true
 		}
 	}

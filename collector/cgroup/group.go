@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"os"
 	"sync"
@@ -109,25 +110,32 @@ func (g *Group) Pids(dst []int) ([]int, error) {
 // readProcs reads cgroup.procs anew, from the first hierarchy that has
 // processes.
 func (g *Group) readProcs(s *Stats) ([]byte, error) {
-	var b []byte
 	last := ErrGone
 	for _, h := range g.tree.layout.primary {
-		fd, err := openPath(s, g.tree.layout.hiers[h].dir, g.id, procsFile)
-		if err != nil {
-			continue
-		}
-		b, err = readAll(fd, s, true)
-		_ = unix.Close(fd) // nothing was written
-		if err != nil {
-			continue
-		}
-		last = nil
-		if len(b) > 0 {
+		b, err := g.readProcsOf(s, h)
+		switch {
+		case len(b) > 0:
 			g.procsHier.Store(int32(h))
 			return b, nil
+		case err == nil:
+			last = nil
+		case errors.Is(classify(err, true), errNoFile):
+			// Whether there are processes is not known.
+			return nil, fmt.Errorf("cgroup: %s of %s: %w: %w", procsFile, g.id, errNoFile, err)
 		}
 	}
 	return nil, last
+}
+
+// readProcsOf reads cgroup.procs anew from one hierarchy.
+func (g *Group) readProcsOf(s *Stats, h int) ([]byte, error) {
+	fd, err := openPath(s, g.tree.layout.hiers[h].dir, g.id, procsFile)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readAll(fd, s, true)
+	_ = unix.Close(fd) // nothing was written
+	return b, err
 }
 
 // close gives the descriptors back; every later reading finds the group gone.

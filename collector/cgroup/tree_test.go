@@ -220,6 +220,38 @@ func TestClose(t *testing.T) {
 	require.Zero(t, tree.Counters().Descriptors)
 }
 
+// A process without descriptors left does not take groups to be empty.
+func TestNoDescriptorLeft(t *testing.T) {
+	root := writeTree(t, map[string]string{
+		"memory/cgroup.procs": "1\n", "memory/a/cgroup.procs": fmt.Sprintf("%d\n", os.Getpid()),
+	})
+	tree := openTree(t, Options{Root: root})
+	rec := newRecorder()
+	tree.loop.handler = rec
+	g := mustGet(t, tree, "/a")
+	tree.loop.check(g, "test")
+	require.True(t, g.watch.alive)
+
+	var old unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: old.Max}))
+	tree.loop.check(g, "test")
+	_, err := g.Pids(nil)
+	var s Stats
+	readErr := g.Read(&s, SetProcs)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
+
+	require.ErrorIs(t, err, unix.EMFILE)
+	require.NoError(t, readErr)
+	require.Zero(t, s.Read)
+	require.Positive(t, tree.Counters().NoDescriptor)
+	require.True(t, g.watch.alive)
+	require.Empty(t, rec.emptied)
+	put(t, root+"/memory/a/cgroup.procs", "")
+	tree.loop.check(g, "test")
+	require.Equal(t, 1, rec.emptied["/a"])
+}
+
 func TestVersionString(t *testing.T) {
 	require.Equal(t, []string{"v1", "v2", "hybrid", "unknown"}, []string{V1.String(), V2.String(), Hybrid.String(), Version(0).String()})
 }
