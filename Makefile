@@ -42,8 +42,8 @@ race: ## unit tests under the race detector
 	$(GO) test -race $(RACE_PACKAGES)
 
 lint: $(LINT) ## run the linters of .golangci.yml
-	$(LINT) run
-	$(LINT) run --build-tags system ./test/...
+	$(LINT) config verify
+	$(LINT) run --build-tags system ./...
 	LINT='$(LINT)' bash test/depguard.sh
 
 fmt: $(LINT) ## format the code

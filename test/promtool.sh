@@ -14,7 +14,7 @@ if [ ! -x "$cache/promtool" ]; then
   cp go.mod go.sum "$dir/"
   mkdir -p "$cache"
   (cd "$dir" && "$GO" get "github.com/prometheus/prometheus/cmd/promtool@$version" &&
-    CGO_ENABLED=0 "$GO" build -o "$cache/promtool.new" github.com/prometheus/prometheus/cmd/promtool) >&2
+    CGO_ENABLED=0 "$GO" build -trimpath -o "$cache/promtool.new" github.com/prometheus/prometheus/cmd/promtool) >&2
   mv "$cache/promtool.new" "$cache/promtool"
 fi
 echo "$cache/promtool"

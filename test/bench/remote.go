@@ -111,7 +111,7 @@ func request(first int, at time.Time, step int) ([]byte, error) {
 }
 
 func send(addr string, body []byte) error {
-	req, err := http.NewRequest(http.MethodPost, "http://"+addr+"/api/v1/write", bytes.NewReader(body)) //nolint:noctx // bench ends with its peers
+	req, err := http.NewRequest(http.MethodPost, "http://"+addr+"/api/v1/write", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

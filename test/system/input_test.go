@@ -40,7 +40,8 @@ func TestBadCommandLines(t *testing.T) {
 		{"no cgroups", []string{"run", "--data-dir", filepath.Join(dir, "d"), "--cgroup-root", "/nowhere"}, []string{"/nowhere"}},
 		{"broken rules", []string{"server", "--data-dir", filepath.Join(dir, "e"), "--rules", rules}, []string{"rules.yml"}},
 		{
-			"open to all", []string{"server", "--data-dir", filepath.Join(dir, "f"), "--listen", "0.0.0.0:0"},
+			"open to all",
+			[]string{"server", "--data-dir", filepath.Join(dir, "f"), "--listen", "0.0.0.0:0"},
 			[]string{"--tls-cert-file", "--tls-key-file", "--auth-token-file", "--tls-client-ca-file", "--insecure"},
 		},
 		{"agent without a server", []string{"agent", "--data-dir", filepath.Join(dir, "g")}, []string{"--server"}},

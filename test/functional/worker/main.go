@@ -135,7 +135,7 @@ func writeDirect(args []string) error {
 // forkUntilRefused starts idle children until the pids limit refuses one.
 func forkUntilRefused([]string) error {
 	for range 100 {
-		child := exec.Command(os.Args[0], "idle") //nolint:noctx // it lives as long as this process
+		child := exec.Command(os.Args[0], "idle")
 		child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := child.Start(); err != nil {
 			ready()
