@@ -72,6 +72,9 @@ func (l *loop) discover(h int, id string) {
 	if g == nil {
 		g = l.add(id)
 	}
+	if g.watch.ino[h] == 0 {
+		g.stale.Store(true) // what was written before the watch was not noticed
+	}
 	g.watch.ino[h] = st.Ino
 	if l.handler != nil {
 		l.check(g, "check")

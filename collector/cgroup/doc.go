@@ -45,8 +45,8 @@
 // Files that change are read with pread on kept descriptors, up to a bound;
 // beyond it they are opened each time. Configuration is read when inotify says
 // that something was written to the group, and else once a minute. A file that
-// does not exist is tried again after five minutes, unless the group is only
-// seconds old: then at every reading. v1's cgroup.procs is opened anew each time: the
+// does not exist is tried again after five minutes. A group that is only seconds
+// old may be under construction: there every reading does both. v1's cgroup.procs is opened anew each time: the
 // kernel caches the list of a descriptor for a second after each reading of
 // it, so that a kept one never changes when it is read every second.
 //

@@ -23,7 +23,8 @@ const (
 	// probeEvery is how often absent files are tried again.
 	probeEvery = 5 * time.Minute
 	// youngFor is how long after its discovery a group may still be under
-	// construction: other hierarchies follow, v2 controllers get enabled.
+	// construction: other hierarchies follow, v2 controllers get enabled, limits
+	// are set. Every reading looks at everything as long.
 	youngFor = 5 * time.Second
 )
 

@@ -48,11 +48,15 @@ func (g *Group) collect(s *Stats, want Set) error {
 		return ErrGone
 	}
 	now := time.Now()
-	if g.stale.Swap(false) || now.After(g.seldomAt) {
-		g.seldom.have = 0
+	young := now.Sub(g.found) < youngFor
+	due := now.After(g.seldomAt)
+	if due {
 		g.seldomAt = now.Add(seldomEvery)
 	}
-	r := reading{s: s, want: want, seldom: want&^g.seldom.have != 0, probe: g.probes(now)}
+	if g.stale.Swap(false) || young || due {
+		g.seldom.have = 0
+	}
+	r := reading{s: s, want: want, seldom: want&^g.seldom.have != 0, probe: young || g.probes(now)}
 	s.Spec, s.Cpuset, s.Pids.Max = g.seldom.spec, g.seldom.cpuset, g.seldom.pidsMax
 	g.readSources(&r)
 	if want&SetHugetlb != 0 {
@@ -77,12 +81,8 @@ func (g *Group) hasDir() bool {
 	return false
 }
 
-// probes tells whether absent files are tried again: always in a young group,
-// seldom in others. g.mu is held.
+// probes tells whether it is time to try absent files again. g.mu is held.
 func (g *Group) probes(now time.Time) bool {
-	if now.Sub(g.found) < youngFor {
-		return true
-	}
 	if now.Before(g.probeAt) {
 		return false
 	}
