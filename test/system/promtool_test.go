@@ -3,6 +3,7 @@
 package system
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 // go.mod's Prometheus, against a server and its data folder.
 func TestPromtool(t *testing.T) {
 	addr, dir := address(t), t.TempDir()
-	p := binnacle(t, addr, "run", "--data-dir", dir, "--interval", "1s")
+	p := binnacle(t, addr, "run", "--data-dir", dir, "--interval", "1s", "--enable-admin-api")
 	up := `container_cpu_usage_seconds_total{id="/"}`
 	await(t, up, func() bool { return len(query(t, addr, up, time.Time{})) == 1 })
 	url := "http://" + addr
@@ -52,13 +53,23 @@ func TestPromtool(t *testing.T) {
 		return len(s) == 1 && s[0].Value.number() == 42
 	})
 
+	// A block, which analyze and list want, comes after hours or by a snapshot.
+	resp, err := http.Post(url+"/api/v1/admin/tsdb/snapshot", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	snapshots, err := filepath.Glob(filepath.Join(dir, "tsdb", "snapshots", "*"))
+	if err != nil || len(snapshots) != 1 {
+		t.Fatalf("snapshots: %v, %v", snapshots, err)
+	}
 	p.stop(t, syscall.SIGTERM)
 	for _, command := range []string{"analyze", "list", "dump"} {
-		args := []string{"tsdb", command}
+		args, folder := []string{"tsdb", command}, snapshots[0]
 		if command == "dump" {
-			args = append(args, `--match={__name__="pushed"}`)
+			args, folder = append(args, `--match={__name__="pushed"}`), filepath.Join(dir, "tsdb")
 		}
-		out := tool(t, "promtool", append(args, filepath.Join(dir, "tsdb"))...)
+		out := tool(t, "promtool", append(args, folder)...)
 		if command == "dump" && !strings.Contains(out, "42") {
 			t.Errorf("promtool tsdb dump does not have the pushed sample:\n%s", tail(out))
 		}
