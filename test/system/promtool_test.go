@@ -27,7 +27,7 @@ func TestPromtool(t *testing.T) {
 		want string
 	}{
 		{[]string{"query", "instant", url, up}, `id="/"`},
-		{[]string{"query", "range", "--start", stamp(now.Add(-time.Minute)), "--end", stamp(now.Add(2 * time.Second)), "--step", "5s", url, up}, `id="/"`},
+		{[]string{"query", "range", "--start", stamp(now.Add(-time.Minute)), "--end", stamp(now.Add(2 * time.Second)), "--step", "1s", url, up}, `id="/"`},
 		{[]string{"query", "series", "--match", up, url}, `id="/"`},
 		{[]string{"query", "labels", url, "job"}, "cadvisor"},
 	} {
