@@ -58,7 +58,7 @@ func startAgent(ctx context.Context, p *process, s *modeSettings, log *slog.Logg
 	}
 	log.Info("Listening.", "url", s.url(listener.Addr()))
 	return supervise(ctx, log, stopTimeout,
-		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, ag.Handler()) }},
+		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, withProfiles(ag.Handler())) }},
 		part{"agent", ag.Run},
 		reloadPart(p, log, ag.Reload),
 	)

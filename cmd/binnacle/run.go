@@ -62,7 +62,7 @@ func startRun(ctx context.Context, p *process, s *modeSettings, log *slog.Logger
 	p.welcome(s, s.url(listener.Addr()))
 	return supervise(ctx, log, stopTimeout,
 		part{"server", srv.Run},
-		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, mux) }},
+		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, withProfiles(mux)) }},
 		part{"agent", ag.Run},
 		reloadPart(p, log, srv.Reload),
 	)

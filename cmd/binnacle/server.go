@@ -44,7 +44,7 @@ func startServer(ctx context.Context, p *process, s *modeSettings, log *slog.Log
 	log.Info("Listening.", "url", s.url(listener.Addr()))
 	return supervise(ctx, log, stopTimeout,
 		part{"server", srv.Run},
-		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, srv.Handler()) }},
+		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, withProfiles(srv.Handler())) }},
 		reloadPart(p, log, srv.Reload),
 	)
 }
