@@ -76,7 +76,7 @@ func series(set string, n int) []*storage.Series {
 	out := make([]*storage.Series, n)
 	for i := range out {
 		out[i] = &storage.Series{
-			Labels: labels.FromStrings(labels.MetricName, family.Name, "set", set, "n", fmt.Sprint(i)),
+			Labels: labels.FromStrings(model.MetricNameLabel, family.Name, "set", set, "n", fmt.Sprint(i)),
 			Family: family,
 		}
 	}
@@ -156,7 +156,7 @@ func (suite AppenderSuite[S]) countsRefused(t *testing.T) {
 	good := batch(series("good", 3), base)
 	nameless := &storage.Series{Labels: labels.FromStrings("set", "nameless"), Family: family}
 	notUTF8 := &storage.Series{
-		Labels: labels.FromStrings(labels.MetricName, family.Name, "set", "\xff\xfe"), Family: family,
+		Labels: labels.FromStrings(model.MetricNameLabel, family.Name, "set", "\xff\xfe"), Family: family,
 	}
 	mixed := []storage.Sample{
 		{Series: nameless, T: base, V: 1}, good[0], good[1], {Series: notUTF8, T: base, V: 1}, good[2],

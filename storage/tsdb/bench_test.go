@@ -33,7 +33,7 @@ func containerSeries() []*storage.Series {
 	for m := range benchSeries {
 		f := &storage.Family{Name: fmt.Sprintf("container_metric_%d_total", m), Type: model.MetricTypeCounter}
 		for c := range benchContainers {
-			out = append(out, &storage.Series{Family: f, Labels: labels.FromStrings(labels.MetricName, f.Name,
+			out = append(out, &storage.Series{Family: f, Labels: labels.FromStrings(model.MetricNameLabel, f.Name,
 				"container", "app", "namespace", fmt.Sprintf("team-%d", c%10), "pod", fmt.Sprintf("app-7d4b9c-%d", c),
 				"id", fmt.Sprintf("/kubepods/burstable/pod%032x/%064x", c, c), "image", "registry.example.org/team/app:v1.2.3",
 				"name", fmt.Sprintf("%064x", c), "node", "node-1")})

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	upstream "github.com/prometheus/prometheus/storage"
 	upstreamtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
@@ -211,7 +210,7 @@ func describeBlock(dir string) (_ upstreamtsdb.BlockMeta, err error) {
 	var builder labels.ScratchBuilder
 	var metas []chunks.Meta
 	for p.Next() {
-		if err := ir.Series(upstream.SeriesRef(p.At()), &builder, &metas); err != nil {
+		if err := ir.Series(p.At(), &builder, &metas); err != nil {
 			return m, err
 		}
 		m.Stats.NumSeries++

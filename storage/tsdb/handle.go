@@ -92,7 +92,7 @@ func openUpstream(open func() (*upstreamtsdb.DB, error)) (up *upstreamtsdb.DB, e
 
 func (h *handle) closeUpstream() (err error) {
 	defer recoverTo(&err)
-	return h.DB.Close()
+	return h.Close()
 }
 
 func recoverTo(err *error) {

@@ -60,8 +60,8 @@ func (k *gatekeeper) check(ls labels.Labels) error {
 	invalid := func(format string, args ...any) error {
 		return &refusedSeries{storage.ReasonInvalid, fmt.Sprintf(format, args...) + ": series " + brief(ls)}
 	}
-	if !model.UTF8Validation.IsValidMetricName(ls.Get(labels.MetricName)) {
-		return invalid("metric name %q is empty or not UTF-8", ls.Get(labels.MetricName))
+	if !model.UTF8Validation.IsValidMetricName(ls.Get(model.MetricNameLabel)) {
+		return invalid("metric name %q is empty or not UTF-8", ls.Get(model.MetricNameLabel))
 	}
 	n := 0
 	var err error

@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"maps"
 	"strings"
 	"sync"
 
@@ -57,7 +58,7 @@ func (f *families) learn(name string, m metadata.Metadata) {
 
 // learnSeries notes metadata that came with a series instead of a family name.
 func (f *families) learnSeries(ls labels.Labels, m metadata.Metadata) {
-	f.learn(familyName(ls.Get(labels.MetricName), m.Type), m)
+	f.learn(familyName(ls.Get(model.MetricNameLabel), m.Type), m)
 }
 
 // familyName takes off what the series of a histogram or summary add to the
@@ -77,11 +78,7 @@ func familyName(name string, t model.MetricType) string {
 func (f *families) all() map[string]metadata.Metadata {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	out := make(map[string]metadata.Metadata, len(f.byName))
-	for name, m := range f.byName {
-		out[name] = m
-	}
-	return out
+	return maps.Clone(f.byName)
 }
 
 func (f *families) get(name string) (metadata.Metadata, bool) {

@@ -24,16 +24,16 @@ func TestMetadata(t *testing.T) {
 	require.NoError(t, db.Append(t.Context(), samples(newSeries("family", 2), now)))
 
 	v1 := db.Storage().Appender(t.Context())
-	ref, err := v1.Append(0, labels.FromStrings(labels.MetricName, "request_seconds_bucket", "le", "1"), now, 1)
+	ref, err := v1.Append(0, labels.FromStrings(model.MetricNameLabel, "request_seconds_bucket", "le", "1"), now, 1)
 	require.NoError(t, err)
 	histogram := metadata.Metadata{Type: model.MetricTypeHistogram, Help: strings.Repeat("é", maxHelpBytes)}
-	_, err = v1.UpdateMetadata(ref, labels.FromStrings(labels.MetricName, "request_seconds_bucket", "le", "1"), histogram)
+	_, err = v1.UpdateMetadata(ref, labels.FromStrings(model.MetricNameLabel, "request_seconds_bucket", "le", "1"), histogram)
 	require.NoError(t, err)
 	require.NoError(t, v1.Commit())
 
 	v2 := db.Storage().AppenderV2(t.Context())
 	counter := metadata.Metadata{Type: model.MetricTypeCounter, Help: "Requests."}
-	_, err = v2.Append(0, labels.FromStrings(labels.MetricName, "requests_total"), 0, now, 1, nil, nil, upstream.AOptions{Metadata: counter})
+	_, err = v2.Append(0, labels.FromStrings(model.MetricNameLabel, "requests_total"), 0, now, 1, nil, nil, upstream.AOptions{Metadata: counter})
 	require.NoError(t, err)
 	require.NoError(t, v2.Commit())
 
@@ -56,7 +56,7 @@ func TestHistogramsAndExemplars(t *testing.T) {
 	now := minuteAgo()
 	db, err := Open(t.Context(), Options{Dir: dir})
 	require.NoError(t, err)
-	ls := labels.FromStrings(labels.MetricName, "latency_seconds")
+	ls := labels.FromStrings(model.MetricNameLabel, "latency_seconds")
 	want := tsdbutil.GenerateTestHistogram(3)
 	app := db.Storage().AppenderV2(t.Context())
 	_, err = app.Append(0, ls, 0, now, 0, want, nil, upstream.AOptions{Exemplars: []exemplar.Exemplar{
@@ -70,7 +70,7 @@ func TestHistogramsAndExemplars(t *testing.T) {
 	q, err := db.Storage().Querier(math.MinInt64, math.MaxInt64)
 	require.NoError(t, err)
 	defer q.Close()
-	byName := labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "latency_seconds")
+	byName := labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "latency_seconds")
 	set := q.Select(t.Context(), false, nil, byName)
 	require.True(t, set.Next())
 	it := set.At().Iterator(nil)

@@ -100,8 +100,7 @@ func (db *DB) lateChunks() map[chunks.ChunkDiskMapperRef]chunks.HeadSeriesRef {
 		}
 		return nil
 	})
-	var damage *chunks.CorruptionErr
-	if errors.As(err, &damage) {
+	if damage, ok := errors.AsType[*chunks.CorruptionErr](err); ok {
 		for ref := range out {
 			if file, _ := ref.Unpack(); file >= damage.FileIndex {
 				delete(out, ref)
