@@ -44,7 +44,7 @@ func (b *logBuffer) lines(substring string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []string
-	for _, line := range strings.Split(b.buf.String(), "\n") {
+	for line := range strings.SplitSeq(b.buf.String(), "\n") {
 		if strings.Contains(line, substring) {
 			out = append(out, line)
 		}
@@ -87,7 +87,7 @@ func query(s upstream.Queryable) (map[string][]storagetest.Point, error) {
 	}
 	defer q.Close()
 	out := map[string][]storagetest.Point{}
-	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+"))
+	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+"))
 	for set.Next() {
 		key := set.At().Labels().String()
 		it := set.At().Iterator(nil)
@@ -107,7 +107,7 @@ func newSeries(name string, n int) []*storage.Series {
 	out := make([]*storage.Series, n)
 	for i := range out {
 		out[i] = &storage.Series{
-			Labels: labels.FromStrings(labels.MetricName, name, "namespace", "default", "pod", fmt.Sprintf("pod-%d", i)), Family: f,
+			Labels: labels.FromStrings(model.MetricNameLabel, name, "namespace", "default", "pod", fmt.Sprintf("pod-%d", i)), Family: f,
 		}
 	}
 	return out
@@ -124,6 +124,7 @@ func samples(series []*storage.Series, t int64) []storage.Sample {
 func minuteAgo() int64 { return time.Now().Add(-time.Minute).UnixMilli() }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	storagetest.Appender(t, storagetest.AppenderSuite[*DB]{
 		Open: func(t testing.TB, dir string) *DB {
 			db, err := Open(context.Background(), Options{Dir: dir})
@@ -146,7 +147,7 @@ func TestRefused(t *testing.T) {
 	require.NoError(t, db.Append(t.Context(), samples(ok, now)))
 
 	with := func(ss ...string) *storage.Series {
-		return &storage.Series{Labels: labels.FromStrings(append(ss, labels.MetricName, "m")...), Family: ok[0].Family}
+		return &storage.Series{Labels: labels.FromStrings(append(ss, model.MetricNameLabel, "m")...), Family: ok[0].Family}
 	}
 	for _, c := range []struct {
 		name   string
@@ -205,6 +206,7 @@ func TestLimitsDoNotDropHistory(t *testing.T) {
 
 // TestCatchUp has one agent far ahead of another whose backlog arrives later.
 func TestCatchUp(t *testing.T) {
+	t.Parallel()
 	db := open(t, Options{Dir: t.TempDir()})
 	ahead, behind := newSeries("ahead", 1), newSeries("behind", 2)
 	now := time.Now().UnixMilli()
@@ -240,6 +242,7 @@ func TestRefAfterGC(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		o    Options
@@ -253,7 +256,7 @@ func TestRetention(t *testing.T) {
 			c.o.Dir = t.TempDir()
 			db := open(t, c.o)
 			all := newSeries("aging", 50)
-			begin := time.Now().Add(-72 * time.Hour).UnixMilli()
+			begin := time.Now().Add(-48 * time.Hour).UnixMilli()
 			for ts := begin; ts < time.Now().UnixMilli(); ts += 600_000 {
 				require.NoError(t, db.Append(t.Context(), samples(all, ts)))
 			}
@@ -287,10 +290,10 @@ func TestDelete(t *testing.T) {
 	db := open(t, Options{Dir: t.TempDir()})
 	require.NoError(t, db.Append(t.Context(), samples(newSeries("gone", 2), minuteAgo())))
 	require.NoError(t, db.Append(t.Context(), samples(newSeries("stays", 2), minuteAgo())))
-	require.NoError(t, db.Admin().Delete(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "gone")))
+	require.NoError(t, db.Admin().Delete(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "gone")))
 	require.NoError(t, db.Admin().CleanTombstones())
 	require.Len(t, readAll(t, db), 2)
-	stats, err := db.Admin().Stats(labels.MetricName, 10)
+	stats, err := db.Admin().Stats(model.MetricNameLabel, 10)
 	require.NoError(t, err)
 	require.NotEmpty(t, stats.IndexPostingStats.CardinalityMetricsStats)
 }

@@ -18,6 +18,7 @@ import (
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	upstream "github.com/prometheus/prometheus/storage"
@@ -78,6 +79,7 @@ func appendSome(t *testing.T, db *DB, series []*storage.Series, ts *int64, n int
 // TestFullStopsBeforeTheKernelDoes: ingest stops at the reserve, says what to
 // do, and goes on by itself.
 func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	reg := prometheus.NewRegistry()
@@ -119,7 +121,7 @@ func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
 func remoteWrite(t *testing.T, db *DB, ts int64) int {
 	t.Helper()
 	body, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
-		Labels:  prompb.FromLabels(labels.FromStrings(labels.MetricName, "written_remotely"), nil),
+		Labels:  prompb.FromLabels(labels.FromStrings(model.MetricNameLabel, "written_remotely"), nil),
 		Samples: []prompb.Sample{{Timestamp: ts, Value: 1}},
 	}}}).Marshal()
 	require.NoError(t, err)
@@ -148,6 +150,7 @@ func noisySeries(n int) []*storage.Series {
 // and upstream holds series that it never logged. Nothing acknowledged is
 // lost, neither now nor after a restart, and ingest goes on without one.
 func TestFullInTheMiddleOfAWrite(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	var logs logBuffer
@@ -193,6 +196,7 @@ func TestFullInTheMiddleOfAWrite(t *testing.T) {
 // TestFullHeadChunks: upstream panics when head chunks cannot be written. The
 // reserve gives them room when others have taken all the rest.
 func TestFullHeadChunks(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	db := open(t, Options{Dir: dir, MinFreeBytes: 8 << 20})
@@ -210,6 +214,7 @@ func TestFullHeadChunks(t *testing.T) {
 // TestReopenWaitsForReaders: an open query keeps its files until it is closed,
 // and new ones are told to come back.
 func TestReopenWaitsForReaders(t *testing.T) {
+	t.Parallel()
 	db := open(t, Options{Dir: t.TempDir()})
 	series, want, ts := newSeries("read", 10), map[string][]storagetest.Point{}, minuteAgo()
 	appendSome(t, db, series, &ts, 5, want)
@@ -219,7 +224,7 @@ func TestReopenWaitsForReaders(t *testing.T) {
 	require.ErrorIs(t, db.commitFailed(broken, syscall.EIO), syscall.EIO)
 	eventually(t, "detached", func() bool { return !db.State().Ready })
 	require.ErrorIs(t, db.Append(t.Context(), samples(series, ts)), ErrNotReady)
-	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "read"))
+	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "read"))
 	n := 0
 	for set.Next() {
 		n++
@@ -236,6 +241,7 @@ func TestReopenWaitsForReaders(t *testing.T) {
 
 // TestCloseWhileReopening finds the handle that a reopening took away.
 func TestCloseWhileReopening(t *testing.T) {
+	t.Parallel()
 	db, err := Open(t.Context(), Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	q, err := db.Storage().Querier(0, 1)
@@ -277,6 +283,7 @@ func TestBackoff(t *testing.T) {
 
 // TestStartOnAFullDisk opens for reading, or says that the disk is full.
 func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	db, err := Open(t.Context(), Options{Dir: dir})

@@ -48,6 +48,7 @@ func appendUntilKilled(dir string) int {
 // TestKill9 loses no acknowledged sample, in order or not, when the process is
 // killed while it appends.
 func TestKill9(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts processes")
 	}

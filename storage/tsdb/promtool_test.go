@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/storage"
@@ -16,6 +17,7 @@ import (
 // TestPromtool has promtool, if there is one, read blocks and log, native
 // histograms and late samples among them.
 func TestPromtool(t *testing.T) {
+	t.Parallel()
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip("promtool is not installed")
@@ -32,7 +34,7 @@ func TestPromtool(t *testing.T) {
 			"exponential": tsdbutil.GenerateTestHistogram(ts / 1000),
 			"custom":      tsdbutil.GenerateTestCustomBucketsHistogram(ts / 1000),
 		} {
-			_, err := app.Append(0, labels.FromStrings(labels.MetricName, name), 0, ts, 0, h, nil, upstream.AOptions{})
+			_, err := app.Append(0, labels.FromStrings(model.MetricNameLabel, name), 0, ts, 0, h, nil, upstream.AOptions{})
 			require.NoError(t, err)
 		}
 		require.NoError(t, app.Commit())

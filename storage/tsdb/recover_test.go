@@ -87,7 +87,7 @@ func TestWALFlipped(t *testing.T) {
 	t.Parallel()
 	pristine, all := crashed(t, 150)
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 40 {
+	for range 30 {
 		segment := random.IntN(3)
 		var inFile, others []written
 		for _, w := range all {
