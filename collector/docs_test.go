@@ -62,15 +62,12 @@ func TestEveryFamilyHasASlot(t *testing.T) {
 	}
 }
 
-func tableFamilies(c *Collector) (all [][]string) {
+func tableFamilies(c *Collector) [][]string {
 	x := &c.tables
-	for _, f := range [][]string{
+	return [][]string{
 		familyNames(&x.io), familyNames(&x.blkio), familyNames(&x.hugetlb), familyNames(&x.network),
 		familyNames(&x.perCPU), familyNames(&x.numa), familyNames(&x.disk), familyNames(&x.diskStats),
-	} {
-		all = append(all, f)
 	}
-	return all
 }
 
 func familyNames[T any](t *table[T]) (names []string) {

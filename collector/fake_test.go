@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/stretchr/testify/require"
@@ -160,9 +161,11 @@ func (p *fakeProc) TCPStates(_ int, _ bool) (s proc.TCPStates, _ error) {
 	s[proc.TCPListen] = 2
 	return s, nil
 }
+
 func (p *fakeProc) UDPStates(int, bool) (proc.UDPStates, error) {
 	return proc.UDPStates{Listen: 1}, nil
 }
+
 func (p *fakeProc) SchedStat(pid int) (proc.SchedStat, error) {
 	return proc.SchedStat{Run: uint64(pid) * 1e9, Wait: 5e8, Periods: 7}, nil
 }
@@ -308,7 +311,7 @@ func (s series) find(t *testing.T, name string, pairs ...string) []storage.Sampl
 }
 
 func matches(l labels.Labels, name string, pairs []string) bool {
-	if l.Get(labels.MetricName) != name {
+	if l.Get(model.MetricNameLabel) != name {
 		return false
 	}
 	for i := 0; i < len(pairs); i += 2 {

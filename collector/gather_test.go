@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -153,9 +154,7 @@ func TestRealMachine(t *testing.T) {
 	go func() { done <- c.Run(ctx, rec) }()
 	all := series{}
 	require.Eventually(t, func() bool {
-		for k, v := range toSeries(rec.take()) {
-			all[k] = v
-		}
+		maps.Copy(all, toSeries(rec.take()))
 		return len(all.find(t, "node_load1", "job", "node-exporter", "instance", "node-1", "node", "node-1")) > 0 &&
 			len(all.find(t, "container_cpu_usage_seconds_total", "id", "/")) > 0 &&
 			len(all.find(t, "binnacle_collector_samples_total", "job", "binnacle")) > 0 &&

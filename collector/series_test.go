@@ -32,9 +32,11 @@ func busyGroup(i int) *fakeGroup {
 	s.Memory = cgroup.Memory{Usage: 10, InactiveFile: 3, FailCount: cgroup.None, LocalFaults: cgroup.None, LocalMajFaults: cgroup.None, UnderOOM: cgroup.None}
 	s.Pids = cgroup.Pids{Current: 4, Max: 100, Peak: 5}
 	s.PSI = cgroup.PSI{}
-	s.IO = []cgroup.DeviceIO{{Major: 8, ReadBytes: 1, WriteBytes: 2, Reads: 3, Writes: 4,
+	s.IO = []cgroup.DeviceIO{{
+		Major: 8, ReadBytes: 1, WriteBytes: 2, Reads: 3, Writes: 4,
 		SyncBytes: cgroup.None, AsyncBytes: cgroup.None, TotalBytes: cgroup.None,
-		CostUsage: cgroup.None, CostWait: cgroup.None, CostIndebt: cgroup.None, CostInDelay: cgroup.None}}
+		CostUsage: cgroup.None, CostWait: cgroup.None, CostIndebt: cgroup.None, CostInDelay: cgroup.None,
+	}}
 	return g
 }
 
@@ -44,7 +46,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		g := busyGroup(i)
 		r.procs.netns[g.pids[0]] = hostNS
 		r.add(g)
-		r.Collector.opts.Identities.(names)[g.identity.ContainerID] = Names{Namespace: "n", Pod: "p", Container: "c", Image: "i"}
+		r.opts.Identities.(names)[g.identity.ContainerID] = Names{Namespace: "n", Pod: "p", Container: "c", Image: "i"}
 	}
 	for range 5 {
 		r.cycle(t.Context(), discard{}, r.now)
