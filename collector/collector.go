@@ -203,7 +203,7 @@ var sets = []struct {
 	set  cgroup.Set
 	name string
 }{
-	{cgroup.SetCPU, "cpu"}, {cgroup.SetMemory, "memory"}, {cgroup.SetPids, "pids"}, {cgroup.SetIO, "io"},
+	{cgroup.SetCPU, "cpu"}, {cgroup.SetMemory, "memory"}, {cgroup.SetPids, "pids"}, {cgroup.SetPidsPeak, "pids"}, {cgroup.SetIO, "io"},
 	{cgroup.SetPSI, "pressure"}, {cgroup.SetHugetlb, "hugetlb"}, {cgroup.SetSpec, "spec"}, {cgroup.SetProcs, "process"},
 	{cgroup.SetPerCPU, groupPerCPU}, {cgroup.SetCpuset, groupCpuset}, {cgroup.SetNUMA, groupNUMA},
 }
@@ -211,7 +211,7 @@ var sets = []struct {
 // resolve connects all slots with the families of All and says what to read.
 func (c *Collector) resolve() error {
 	c.want = cgroup.SetDefault
-	read := []section{generalSection(), specSection(), cpuSection(c.optIn[groupPerCPU]), memorySection(), pressureSection(), procsSection(), pidsSection()}
+	read := []section{generalSection(), specSection(), cpuSection(c.optIn[groupPerCPU]), memorySection(), pressureSection(), procsSection(), pidsSection(), pidsPeakSection()}
 	if c.optIn[groupCpuset] {
 		read = append(read, cpusetSection())
 		c.want |= cgroup.SetCpuset

@@ -63,6 +63,8 @@ type container struct {
 	readAt time.Time
 	// populated: it had a process at some time. final: its last reading is stored.
 	populated, final bool
+	// readings counts those by cycles.
+	readings int
 	// slowDone: the slow part has been collected at least once.
 	slowDone bool
 
@@ -72,6 +74,9 @@ type container struct {
 	net      netDev
 	netInode uint64
 	netDone  bool
+
+	openFiles  processLimit
+	layerTries int // how often its writable layer was looked for
 
 	sched   schedTotals
 	watched []watched

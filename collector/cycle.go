@@ -169,28 +169,46 @@ func (s slowPart) due(ct *container) bool { return !ct.slowDone || ct.index%s.st
 func (c *Collector) collectContainer(ct *container, b *batch, slow slowPart) {
 	defer c.recovered("cgroup")
 	readAt := time.Now()
-	err := ct.group.Read(&c.stats, c.want)
+	due := slow.due(ct)
+	want := c.want
+	if !due && !ct.isNew() {
+		want &^= slowSets
+	}
+	err := ct.group.Read(&c.stats, want)
 	if errors.Is(err, cgroup.ErrGone) {
 		return // its end is reported by the source
 	}
 	ct.readAt = readAt
-	due := slow.due(ct)
+	ct.readings++
 	if !ct.named && (ct.tries < eagerTries || due) {
 		ct.note(&c.stats)
 		c.guardedIdentify(ct, b)
 	}
-	c.fill(ct, b, &c.stats, c.unread(&c.stats, err))
+	c.fill(ct, b, &c.stats, c.unread(&c.stats, want, err)|c.want&^want)
 	if due {
 		c.fillSlow(ct, b, slow.filesystems)
 	}
 }
 
-// unread tells which sets could not be read, and marks their collectors as failing.
-func (c *Collector) unread(s *cgroup.Stats, err error) cgroup.Set {
+// slowSets change rarely and cost much to read: cgroup.procs of v1 has to be
+// opened anew each time.
+const slowSets = cgroup.SetProcs | cgroup.SetPidsPeak
+
+// newFor is how many readings of a container are complete ones, so that its
+// first process is found soon.
+const newFor = 10
+
+// isNew tells whether everything is to be read in each cycle: soon after a
+// container came, and when one that had emptied may have been filled again.
+func (ct *container) isNew() bool { return ct.readings < newFor || ct.final }
+
+// unread tells which of the wanted sets could not be read, and marks their
+// collectors as failing.
+func (c *Collector) unread(s *cgroup.Stats, want cgroup.Set, err error) cgroup.Set {
 	if err == nil {
 		return 0
 	}
-	failed := c.want &^ s.Read
+	failed := want &^ s.Read
 	if errors.Is(err, cgroup.ErrGone) {
 		return failed // to vanish is normal
 	}

@@ -66,6 +66,10 @@ type disks interface {
 // watched is one directory whose usage counts for a container.
 type watched struct{ key, path string }
 
+// maxLayerTries bounds the search for a writable layer: a process that joined
+// just now may not have changed its root yet, later it is known to have none.
+const maxLayerTries = 3
+
 // watchDisks begins to measure the directories that a container writes to, as
 // far as they are known by now: paths as the host sees them.
 func (c *Collector) watchDisks(ct *container) {
@@ -73,7 +77,8 @@ func (c *Collector) watchDisks(ct *container) {
 	case cgroup.KindPod:
 		c.watch(ct, "volumes", filepath.Join(c.opts.KubeletRoot, "pods", ct.id.PodUID, "volumes/kubernetes.io~empty-dir"))
 	case cgroup.KindContainer:
-		if ct.firstPid != 0 && !ct.watches("layer") {
+		if ct.firstPid != 0 && ct.layerTries < maxLayerTries && !ct.watches("layer") {
+			ct.layerTries++
 			if upper, err := c.files.UpperDir(ct.firstPid); err == nil {
 				c.watch(ct, "layer", upper)
 			}

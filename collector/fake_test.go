@@ -38,7 +38,7 @@ func (g *fakeGroup) CreatedAt() time.Time      { return g.created }
 
 func (g *fakeGroup) Pids(dst []int) ([]int, error) { return append(dst, g.pids...), nil }
 
-func (g *fakeGroup) Read(s *cgroup.Stats, _ cgroup.Set) error {
+func (g *fakeGroup) Read(s *cgroup.Stats, want cgroup.Set) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.panic {
@@ -49,6 +49,10 @@ func (g *fakeGroup) Read(s *cgroup.Stats, _ cgroup.Set) error {
 	*s = g.stats
 	s.IO, s.Hugetlb = append(io, g.stats.IO...), append(huge, g.stats.Hugetlb...)
 	s.PerCPU, s.NUMA = append(cpus, g.stats.PerCPU...), append(numa, g.stats.NUMA...)
+	s.Read &= want
+	if want&cgroup.SetProcs == 0 {
+		s.Procs = cgroup.Procs{Count: cgroup.None}
+	}
 	return g.err
 }
 

@@ -44,12 +44,13 @@ const (
 	groupTCP      = "tcp"
 	groupUDP      = "udp"
 	groupSched    = "sched"
+	groupSockets  = "sockets"
 	groupTopology = "cpu_topology"
 )
 
 // OptInGroups lists the groups that Options.OptIn may name.
 func OptInGroups() []string {
-	return []string{groupPerCPU, groupCpuset, groupNUMA, groupTCP, groupUDP, groupSched, groupTopology}
+	return []string{groupPerCPU, groupCpuset, groupNUMA, groupTCP, groupUDP, groupSched, groupSockets, groupTopology}
 }
 
 // origin is where a family comes from on v1 and v2, and how it compares to cAdvisor's.

@@ -13,14 +13,15 @@ func processFamilies() []Descriptor {
 		return describe(g, "container_"+name, gauge, "", help, origin{from, from, "same"})
 	}
 	return []Descriptor{
-		f("processes", "Processes in the cgroup itself, not below it.", "cgroup.procs"),
+		f("processes", "Processes in the cgroup itself, not below it; at a slower interval.", "cgroup.procs"),
 		f("threads", "Threads in the cgroup and below it.", "pids.current"),
 		f("threads_max", "Limit of threads, 0 when unlimited.", "pids.max"),
-		describe(g, "container_threads_peak", gauge, "", "Highest number of threads so far.", origin{"pids.peak", "pids.peak", "new"}),
-		describe(g, "container_threads_limit_hits_total", counter, "", "Forks refused because of the limit of threads.",
+		describe(g, "container_threads_peak", gauge, "", "Highest number of threads so far; at a slower interval.", origin{"pids.peak", "pids.peak", "new"}),
+		describe(g, "container_threads_limit_hits_total", counter, "", "Forks refused because of the limit of threads; at a slower interval.",
 			origin{"pids.events max", "pids.events max", "new"}),
 		f("file_descriptors", "Open file descriptors of the processes; at a slower interval.", "/proc/PID/fd"),
-		f("sockets", "Open sockets of the processes; at a slower interval.", "/proc/PID/fd"),
+		describe(groupSockets, "container_sockets", gauge, "", "Open sockets of the processes; at a slower interval.",
+			origin{"/proc/PID/fd", "/proc/PID/fd", "same"}),
 		describe(g, "container_ulimits_soft", gauge, "", "Soft limit of open files of the first process, -1 when unlimited; at a slower interval.",
 			origin{"/proc/PID/limits", "/proc/PID/limits", "same"}, "ulimit"),
 	}
@@ -36,6 +37,11 @@ func pidsSection() section {
 	return section{name: "pids", set: cgroup.SetPids, slots: []slot{
 		{name: "container_threads", div: 1, value: func(r *reading) uint64 { return r.Pids.Current }},
 		{name: "container_threads_max", div: 1, value: func(r *reading) uint64 { return limitOrZero(r.Pids.Max, r.Pids.Current) }},
+	}}
+}
+
+func pidsPeakSection() section {
+	return section{name: "pids", set: cgroup.SetPidsPeak, slots: []slot{
 		{name: "container_threads_peak", div: 1, value: func(r *reading) uint64 { return r.Pids.Peak }},
 		{name: "container_threads_limit_hits_total", div: 1, value: func(r *reading) uint64 { return r.Pids.EventsMax }},
 	}}
@@ -88,8 +94,8 @@ func (c *Collector) fillFiles(ct *container, b *batch, pids []int) {
 	var open, sockets uint64
 	for _, pid := range pids {
 		n, err := c.files.OpenFiles(pid)
-		if err == nil {
-			open += n
+		open += n
+		if err == nil && c.optIn[groupSockets] {
 			n, err = c.files.Sockets(pid)
 			sockets += n
 		}
@@ -104,21 +110,47 @@ func (c *Collector) fillFiles(ct *container, b *batch, pids []int) {
 	}
 	s := &c.sections.files
 	s.put(ct, b, slotDescriptors, float64(open))
-	s.put(ct, b, slotSockets, float64(sockets))
+	if c.optIn[groupSockets] {
+		s.put(ct, b, slotSockets, float64(sockets))
+	}
 	if len(pids) == 0 {
 		s.absent(ct, b, slotUlimit)
 		return
 	}
-	limit, err := c.files.SoftLimitOpenFiles(pids[0])
-	switch {
-	case errors.Is(err, proc.ErrGone):
-	case err != nil:
-		c.failed("files", err)
-	case limit == proc.Unlimited:
-		s.put(ct, b, slotUlimit, -1)
-	default:
-		s.put(ct, b, slotUlimit, float64(limit))
+	if err := c.readLimit(&ct.openFiles, pids[0], b.t); err != nil {
+		if !errors.Is(err, proc.ErrGone) {
+			c.failed("files", err)
+		}
+		return
 	}
+	s.put(ct, b, slotUlimit, ct.openFiles.soft)
+}
+
+// limitEvery is how long a limit of a process is taken to hold, in
+// milliseconds: the file has all limits as text and they hardly ever change.
+const limitEvery = 5 * 60 * 1000
+
+// processLimit is the soft limit of open files of a process, -1 without one.
+type processLimit struct {
+	soft   float64
+	pid    int
+	readAt int64
+}
+
+// readLimit brings the limit up to date at time t.
+func (c *Collector) readLimit(l *processLimit, pid int, t int64) error {
+	if l.pid == pid && t-l.readAt < limitEvery {
+		return nil
+	}
+	limit, err := c.files.SoftLimitOpenFiles(pid)
+	if err != nil {
+		return err
+	}
+	*l = processLimit{soft: float64(limit), pid: pid, readAt: t}
+	if limit == proc.Unlimited {
+		l.soft = -1
+	}
+	return nil
 }
 
 // schedTotals keeps the sum of processes that ended.

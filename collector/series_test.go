@@ -221,8 +221,30 @@ func TestNetworkOfAPodWithoutKnownSandboxIsOnThePod(t *testing.T) {
 	require.Empty(t, all.find(t, "container_network_receive_bytes_total", "id", pod.id))
 }
 
+// What is dear to read and hardly changes is read in every cycle only while a
+// container is new; its series go on from one slow cycle to the next.
+func TestSlowSets(t *testing.T) {
+	r := newRig(t, nil)
+	g := busyGroup(1)
+	r.add(g)
+	for range newFor {
+		require.Equal(t, 1.0, r.tick().value(t, "container_processes", "id", g.id))
+	}
+	step := int(r.opts.ProcessInterval / r.opts.Interval)
+	seen := 0
+	for range 4 * step {
+		got := r.tick()
+		require.Equal(t, 4.0, got.value(t, "container_threads", "id", g.id))
+		for _, s := range got.find(t, "container_processes", "id", g.id) {
+			require.Equal(t, 1.0, s.V) // a value, never a marker of the end
+			seen++
+		}
+	}
+	require.Equal(t, 4, seen)
+}
+
 func TestSlowPart(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.OptIn = []string{groupTCP, groupUDP, groupSched} })
+	r := newRig(t, func(o *Options) { o.OptIn = []string{groupTCP, groupUDP, groupSched, groupSockets} })
 	r.procs.netns[100], r.procs.devs[100] = 7, &fakeNetDev{}
 	r.procs.upper[100] = "/var/lib/containerd/snapshots/1/fs"
 	r.disks.all = []disk.Filesystem{

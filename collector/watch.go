@@ -157,7 +157,7 @@ func (c *Collector) finish(ct *container, ev event, b *batch) {
 	if !ct.named {
 		c.guardedIdentify(ct, b)
 	}
-	c.fill(ct, b, ev.stats, c.unread(ev.stats, ev.err))
+	c.fill(ct, b, ev.stats, c.unread(ev.stats, c.want, ev.err))
 }
 
 // remove ends the series of a cgroup.

@@ -18,7 +18,7 @@ import (
 
 // agentGCPercent trades a little CPU for memory: an agent runs on every node
 // and has a budget of 80 MB. GOGC overrides it.
-const agentGCPercent = 50
+const agentGCPercent = 25
 
 // remoteWritePath is where a binnacle server takes samples.
 const remoteWritePath = "/api/v1/write"
@@ -61,6 +61,7 @@ func startAgent(ctx context.Context, p *process, s *modeSettings, log *slog.Logg
 		part{"listener", func(ctx context.Context) error { return listener.Serve(ctx, withProfiles(ag.Handler())) }},
 		part{"agent", ag.Run},
 		reloadPart(p, log, ag.Reload),
+		part{"memory", releaseInitialisation},
 	)
 }
 

@@ -175,7 +175,7 @@ func TestReadDoesNotAllocate(t *testing.T) {
 func TestFiles(t *testing.T) {
 	root := v2Tree(t, "/a")
 	tree := openTree(t, Options{Root: root})
-	got := mustGet(t, tree, "/a").Files(SetCPU | SetPids | SetHugetlb)
+	got := mustGet(t, tree, "/a").Files(SetCPU | SetPids | SetPidsPeak | SetHugetlb)
 	slices.Sort(got)
 	require.Equal(t, []string{
 		root + "/a/cpu.stat", root + "/a/hugetlb.2MB.current", root + "/a/hugetlb.2MB.rsvd.current",

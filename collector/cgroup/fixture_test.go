@@ -3,6 +3,7 @@ package cgroup
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -249,4 +250,15 @@ func TestReadHybridComounted(t *testing.T) {
 	require.NoError(t, mustGet(t, tree, "/native.service").Read(&s, SetDefault))
 	require.Equal(t, uint64(8e3), s.CPU.Usage)
 	require.Equal(t, SetCPU, s.Read)
+}
+
+// Without a CPU quota cpu.stat is all zeros and is not read.
+func TestQuotaDecidesOnThrottling(t *testing.T) {
+	for quota, read := range map[string]bool{"-1": false, "50000": true} {
+		root := t.TempDir()
+		require.NoError(t, os.CopyFS(root, os.DirFS("testdata/v1")))
+		require.NoError(t, os.WriteFile(root+"/cpu"+recordedID+"/cpu.cfs_quota_us", []byte(quota+"\n"), 0o644))
+		files := mustGet(t, openTree(t, Options{Root: root}), recordedID).Files(SetCPU | SetSpec)
+		require.Equal(t, read, slices.Contains(files, root+"/cpu"+recordedID+"/cpu.stat"), "quota %s: %v", quota, files)
+	}
 }

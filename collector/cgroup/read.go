@@ -28,8 +28,8 @@ type reading struct {
 // The error wraps ErrGone when the group vanished before or during the
 // reading; what was read until then is in s.
 func (g *Group) Read(s *Stats, want Set) error {
-	if Set(g.tree.want.Load()) != want {
-		g.tree.want.Store(uint32(want))
+	if Set(g.tree.want.Load())&want != want {
+		g.tree.want.Or(uint32(want))
 	}
 	if err := g.collect(s, want); err != nil {
 		g.tree.counts.vanished.Add(1)
@@ -104,7 +104,7 @@ func (g *Group) readSources(r *reading) {
 		if src.set == SetProcs && i != procs {
 			continue
 		}
-		if src.kind == ifNoIO && !g.useBFQ(r) {
+		if src.kind == ifNoIO && !g.useBFQ(r) || src.kind == ifQuota && g.hasNoQuota() {
 			continue
 		}
 		g.readSource(r, i)
@@ -123,6 +123,12 @@ func (g *Group) useBFQ(r *reading) bool {
 		r.bfq = (g.bfq || r.seldom) && !hasIO(r.s)
 	}
 	return r.bfq
+}
+
+// hasNoQuota tells whether the configuration has been read and says that CPU
+// time is not limited. g.mu is held.
+func (g *Group) hasNoQuota() bool {
+	return g.seldom.have&SetSpec != 0 && g.seldom.read&SetSpec != 0 && g.seldom.spec.CPUQuota == None
 }
 
 func hasIO(s *Stats) bool {
@@ -267,7 +273,7 @@ func (g *Group) Files(want Set) []string {
 	for i := range g.tree.sources {
 		src := &g.tree.sources[i]
 		used := g.files[i].state == fileKept || g.files[i].state == fileLoose
-		if src.set&want != 0 && src.kind != seldom && (src.kind != ifNoIO || g.bfq) && used {
+		if src.set&want != 0 && src.kind != seldom && (src.kind != ifNoIO || g.bfq) && (src.kind != ifQuota || !g.hasNoQuota()) && used {
 			out = append(out, g.tree.layout.hiers[src.hier].path(g.id)+"/"+src.name)
 		}
 	}

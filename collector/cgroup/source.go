@@ -32,6 +32,9 @@ const (
 	// ifNoIO: like eachTime, but only while the sources before it saw no
 	// block device, and after that only while it is the one that does.
 	ifNoIO
+	// ifQuota: like eachTime, but only while there is a CPU quota or nobody
+	// has looked: without one the file is all zeros.
+	ifQuota
 )
 
 // source is one kind of file to read.
@@ -56,7 +59,7 @@ type source struct {
 var sourcesV1 = []source{
 	{ctrl: ctrlCPUAcct, name: "cpuacct.usage", set: SetCPU, parse: parseCPUUsage},
 	{ctrl: ctrlCPUAcct, name: "cpuacct.stat", set: SetCPU, parse: parseCPUAcctStat},
-	{ctrl: ctrlCPU, name: "cpu.stat", set: SetCPU, parse: parseCPUStatV1},
+	{ctrl: ctrlCPU, name: "cpu.stat", set: SetCPU, kind: ifQuota, parse: parseCPUStatV1},
 	{ctrl: ctrlMemory, name: "memory.usage_in_bytes", set: SetMemory, parse: parseMemoryUsage},
 	{ctrl: ctrlMemory, name: "memory.stat", set: SetMemory, parse: parseMemoryStatV1},
 	{ctrl: ctrlMemory, name: "memory.max_usage_in_bytes", set: SetMemory, parse: parseMemoryPeak},
@@ -144,10 +147,10 @@ var sourcesBoth = []source{
 	{ctrl: ctrlPids, name: "pids.current", set: SetPids, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return number(b, &s.Pids.Current)
 	}},
-	{ctrl: ctrlPids, name: "pids.peak", set: SetPids, parse: func(_ *parser, b []byte, s *Stats) bool {
+	{ctrl: ctrlPids, name: "pids.peak", set: SetPidsPeak, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return number(b, &s.Pids.Peak)
 	}},
-	{ctrl: ctrlPids, name: "pids.events", set: SetPids, parse: parsePidsEvents},
+	{ctrl: ctrlPids, name: "pids.events", set: SetPidsPeak, parse: parsePidsEvents},
 	{ctrl: ctrlPids, name: "pids.max", set: SetPids, kind: seldom, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return number(b, &s.Pids.Max)
 	}},

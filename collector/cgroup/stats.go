@@ -11,19 +11,20 @@ type Set uint32
 
 // The sets. Default is what a collector reads unless told otherwise.
 const (
-	SetCPU     Set = 1 << iota // cpuacct.usage, cpuacct.stat, cpu.stat
-	SetMemory                  // memory.stat, usage, peak, failcnt, events, swap, kmem
-	SetPids                    // pids.current, pids.max, pids.events
-	SetIO                      // blkio.throttle.*, io.stat
-	SetPSI                     // {cpu,memory,io,irq}.pressure
-	SetHugetlb                 // hugetlb.<size>.*
-	SetSpec                    // limits, shares, requests
-	SetPerCPU                  // cpuacct.usage_percpu (opt-in)
-	SetCpuset                  // cpuset.* (opt-in)
-	SetNUMA                    // memory.numa_stat (opt-in)
-	SetProcs                   // cgroup.procs: number of processes and the first pid
+	SetCPU      Set = 1 << iota // cpuacct.usage, cpuacct.stat, cpu.stat
+	SetMemory                   // memory.stat, usage, peak, failcnt, events, swap, kmem
+	SetPids                     // pids.current, pids.max
+	SetIO                       // blkio.throttle.*, io.stat
+	SetPSI                      // {cpu,memory,io,irq}.pressure
+	SetHugetlb                  // hugetlb.<size>.*
+	SetSpec                     // limits, shares, requests
+	SetPerCPU                   // cpuacct.usage_percpu (opt-in)
+	SetCpuset                   // cpuset.* (opt-in)
+	SetNUMA                     // memory.numa_stat (opt-in)
+	SetProcs                    // cgroup.procs: number of processes and the first pid
+	SetPidsPeak                 // pids.peak, pids.events
 
-	SetDefault = SetCPU | SetMemory | SetPids | SetIO | SetPSI | SetHugetlb | SetSpec | SetProcs
+	SetDefault = SetCPU | SetMemory | SetPids | SetIO | SetPSI | SetHugetlb | SetSpec | SetProcs | SetPidsPeak
 )
 
 // Stats is one reading of one cgroup. Counters are cumulative since the

@@ -26,14 +26,14 @@ type Options struct {
 	// 65,536: each costs the kernel some 5 KiB.
 	MaxDescriptors int
 	// RescanInterval is how often everything is walked although inotify tells
-	// what changes; 30 s when 0.
+	// what changes; 1 min when 0.
 	RescanInterval time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
 }
 
 const (
-	defaultRescan  = 30 * time.Second
+	defaultRescan  = time.Minute
 	maxDescriptors = 65536
 	// maxWatches bounds the inotify watches; each pins about 1 KiB of kernel
 	// memory. Two hierarchies of 10,000 groups fit.
