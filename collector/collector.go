@@ -203,9 +203,18 @@ var sets = []struct {
 	set  cgroup.Set
 	name string
 }{
-	{cgroup.SetCPU, "cpu"}, {cgroup.SetMemory, "memory"}, {cgroup.SetPids, "pids"}, {cgroup.SetPidsPeak, "pids"}, {cgroup.SetIO, "io"},
-	{cgroup.SetPSI, "pressure"}, {cgroup.SetHugetlb, "hugetlb"}, {cgroup.SetSpec, "spec"}, {cgroup.SetProcs, "process"},
-	{cgroup.SetPerCPU, groupPerCPU}, {cgroup.SetCpuset, groupCpuset}, {cgroup.SetNUMA, groupNUMA},
+	{cgroup.SetCPU, "cpu"},
+	{cgroup.SetMemory, "memory"},
+	{cgroup.SetPids, "pids"},
+	{cgroup.SetPidsPeak, "pids"},
+	{cgroup.SetIO, "io"},
+	{cgroup.SetPSI, "pressure"},
+	{cgroup.SetHugetlb, "hugetlb"},
+	{cgroup.SetSpec, "spec"},
+	{cgroup.SetProcs, "process"},
+	{cgroup.SetPerCPU, groupPerCPU},
+	{cgroup.SetCpuset, groupCpuset},
+	{cgroup.SetNUMA, groupNUMA},
 }
 
 // resolve connects all slots with the families of All and says what to read.

@@ -3,6 +3,7 @@ package collector
 import (
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/binnacle-obs/binnacle/collector/cgroup"
@@ -91,7 +92,7 @@ func (ct *container) newSeries(f *storage.Family, slotLabels, rowLabels []string
 
 func seriesLabels(base labels.Labels, name string, a, b []string) labels.Labels {
 	lb := labels.NewBuilder(base)
-	lb.Set(labels.MetricName, name)
+	lb.Set(model.MetricNameLabel, name)
 	for _, pairs := range [][]string{a, b} {
 		for i := 0; i+1 < len(pairs); i += 2 {
 			lb.Set(pairs[i], pairs[i+1])

@@ -8,7 +8,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/binnacle-obs/binnacle/storage"
 )
@@ -32,10 +31,10 @@ func (c *Collector) exposeCadvisor() ([]*dto.MetricFamily, error) {
 	}
 	for _, ct := range c.containers {
 		e.shared = e.shared[:0]
-		e.t = proto.Int64(ct.lastT)
+		e.t = new(ct.lastT)
 		ct.each(e.add)
 	}
-	e.t, e.shared = proto.Int64(c.lastCycle), nil
+	e.t, e.shared = new(c.lastCycle), nil
 	for _, key := range slices.Sorted(maps.Keys(c.oom.byKey)) {
 		if n := c.oom.byKey[key]; n.cell.series != nil {
 			e.shared = e.shared[:0]
@@ -93,7 +92,7 @@ func (e *exposition) add(c *cell) {
 // addedByScrape tells whether a label is added by whoever scrapes us.
 func addedByScrape(name string) bool {
 	switch name {
-	case labels.MetricName, "job", "instance", "metrics_path", "node":
+	case model.MetricNameLabel, "job", "instance", "metrics_path", "node":
 		return true
 	}
 	return false

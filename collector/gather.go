@@ -195,7 +195,7 @@ func (c *converter) find(f *storage.Family, m *dto.Metric, suffix, extra, value 
 		}
 		lb.Set(l.GetName(), l.GetValue())
 	}
-	lb.Set(extra, value).Set(labels.MetricName, f.Name+suffix)
+	lb.Set(extra, value).Set(model.MetricNameLabel, f.Name+suffix)
 	g := &gathered{series: &storage.Series{Labels: lb.Labels(), Family: f}}
 	c.series[string(key)] = g
 	return g

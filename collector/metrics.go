@@ -48,13 +48,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		rejected:     counters("rejected_samples_total", "Samples that the store refused for good.", "reason"),
 		dropped:      counters("dropped_total", "What was not collected because a bound was reached.", "reason"),
 		skipped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "binnacle_collector_skipped_ticks_total", Help: "Cycles left out because the one before took too long."}),
+			Name: "binnacle_collector_skipped_ticks_total", Help: "Cycles left out because the one before took too long.",
+		}),
 		samples: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "binnacle_collector_samples_total", Help: "Samples handed to the store."}),
+			Name: "binnacle_collector_samples_total", Help: "Samples handed to the store.",
+		}),
 		containers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "binnacle_collector_cgroups", Help: "Cgroups that are read."}),
+			Name: "binnacle_collector_cgroups", Help: "Cgroups that are read.",
+		}),
 		unnamed: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "binnacle_collector_unnamed_containers", Help: "Cgroups of pods whose names are not known yet."}),
+			Name: "binnacle_collector_unnamed_containers", Help: "Cgroups of pods whose names are not known yet.",
+		}),
 	}
 	m.durationCollect, m.durationAppend = m.duration.WithLabelValues("collect"), m.duration.WithLabelValues("append")
 	m.durationNode, m.durationOwn = m.duration.WithLabelValues("node"), m.duration.WithLabelValues("binnacle")

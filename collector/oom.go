@@ -13,8 +13,10 @@ func oomFamilies() []Descriptor {
 	return []Descriptor{
 		describe("oom", "container_oom_events_total", counter, "",
 			"Processes killed for lack of memory. For a container of a pod it has no id, image and name, and goes on when the container is made anew.",
-			origin{"memory.oom_control oom_kill (of the cgroup alone)", "memory.events oom_kill (with the cgroups below)",
-				"better: from the kernel's counter instead of its log, with the final reading; survives the container for 15 minutes and continues in its successor"}),
+			origin{
+				"memory.oom_control oom_kill (of the cgroup alone)", "memory.events oom_kill (with the cgroups below)",
+				"better: from the kernel's counter instead of its log, with the final reading; survives the container for 15 minutes and continues in its successor",
+			}),
 	}
 }
 

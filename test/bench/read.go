@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,6 +14,8 @@ import (
 const (
 	readContainers = 200
 	readRounds     = 60
+	// settle is how long young cgroups are read more thoroughly than others.
+	settle = 10 * time.Second
 )
 
 // benchRead compares reading and parsing all default files of a container
@@ -45,6 +48,8 @@ func benchRead() (rows []result, err error) {
 		return nil, err
 	}
 	defer floor.close()
+
+	time.Sleep(settle)
 
 	var ours, bare []float64
 	for range readRounds {
