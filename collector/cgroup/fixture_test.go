@@ -3,8 +3,8 @@ package cgroup
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -252,13 +252,50 @@ func TestReadHybridComounted(t *testing.T) {
 	require.Equal(t, SetCPU, s.Read)
 }
 
-// Without a CPU quota cpu.stat is all zeros and is not read.
-func TestQuotaDecidesOnThrottling(t *testing.T) {
-	for quota, read := range map[string]bool{"-1": false, "50000": true} {
-		root := t.TempDir()
-		require.NoError(t, os.CopyFS(root, os.DirFS("testdata/v1")))
-		require.NoError(t, os.WriteFile(root+"/cpu"+recordedID+"/cpu.cfs_quota_us", []byte(quota+"\n"), 0o644))
-		files := mustGet(t, openTree(t, Options{Root: root}), recordedID).Files(SetCPU | SetSpec)
-		require.Equal(t, read, slices.Contains(files, root+"/cpu"+recordedID+"/cpu.stat"), "quota %s: %v", quota, files)
+// Files that cannot have changed are not read, their values are still there,
+// and they are read again once they may have.
+func TestSuperfluousFiles(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.CopyFS(root, os.DirFS("testdata/v1")))
+	write := func(ctrl, name, text string) {
+		require.NoError(t, os.WriteFile(root+"/"+ctrl+recordedID+"/"+name, []byte(text+"\n"), 0o644))
 	}
+	write("cpu", "cpu.cfs_quota_us", "-1")
+	write("memory", "memory.limit_in_bytes", "9223372036854771712")
+	write("memory", "memory.failcnt", "7")
+	write("blkio", "blkio.throttle.io_service_bytes_recursive", "Total 0")
+	g := mustGet(t, openTree(t, Options{Root: root}), recordedID)
+	g.found = g.found.Add(-time.Hour) // young groups are read in full
+	var first, s Stats
+	require.NoError(t, g.Read(&first, SetDefault))
+
+	names := func() (names []string) {
+		for _, f := range g.Files(SetDefault) {
+			names = append(names, filepath.Base(f))
+		}
+		return names
+	}
+	superfluous := []string{"cpuacct.stat", "cpu.stat", "memory.failcnt", "blkio.throttle.io_serviced_recursive"}
+	for _, name := range superfluous {
+		require.NotContains(t, names(), name)
+	}
+	require.NoError(t, g.Read(&s, SetDefault))
+	require.Equal(t, first.Read, s.Read)
+	require.Equal(t, []uint64{first.CPU.User, first.CPU.System, 7}, []uint64{s.CPU.User, s.CPU.System, s.Memory.FailCount})
+
+	write("cpuacct", "cpuacct.usage", "1358083757")
+	write("cpuacct", "cpuacct.stat", "user 200\nsystem 100")
+	write("memory", "memory.limit_in_bytes", "52428800")
+	write("memory", "memory.failcnt", "8")
+	write("cpu", "cpu.cfs_quota_us", "50000")
+	write("blkio", "blkio.throttle.io_service_bytes_recursive", "8:0 Read 512\n8:0 Total 512\nTotal 512")
+	write("blkio", "blkio.throttle.io_serviced_recursive", "8:0 Read 1\n8:0 Total 1\nTotal 1")
+	g.stale.Store(true) // the watch says so of a real group
+	require.NoError(t, g.Read(&s, SetDefault))
+	require.Equal(t, []uint64{2e9, 1e9, 8, 30, 1}, []uint64{s.CPU.User, s.CPU.System, s.Memory.FailCount, s.CPU.Periods, s.IO[0].Reads})
+	for range 2 {
+		require.NoError(t, g.Read(&s, SetDefault))
+		require.Equal(t, []uint64{8, 30, 1}, []uint64{s.Memory.FailCount, s.CPU.Periods, s.IO[0].Reads})
+	}
+	require.Subset(t, names(), superfluous[1:])
 }

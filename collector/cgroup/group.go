@@ -52,6 +52,7 @@ type Group struct {
 	huge     []hugeFiles // by Tree.hugeSources
 	gone     bool
 	seldom   seldomValues
+	kept     keptValues
 	seldomAt time.Time // when configuration is looked at again
 	found    time.Time
 	probeAt  time.Time // when absent files are tried again
@@ -70,10 +71,19 @@ type seldomValues struct {
 	pidsMax uint64
 }
 
+// keptValues are of files that are read again only when they may have changed.
+type keptValues struct {
+	// cpu has user and system as they were when Usage was what it says.
+	cpu      CPU
+	cpuKnown bool
+	// failCount is None until it was read.
+	failCount uint64
+}
+
 func newGroup(t *Tree, id string, now time.Time) *Group {
 	g := &Group{tree: t, id: id, identity: identify(id), created: now, found: now}
 	g.files = make([]file, len(t.sources))
-	g.seldom.pidsMax = None
+	g.seldom.pidsMax, g.kept.failCount = None, None
 	g.seldom.spec, g.seldom.cpuset = noSpec, noCpuset
 	g.procsHier.Store(-1)
 	g.watch.init(len(t.layout.hiers))

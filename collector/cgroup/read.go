@@ -95,6 +95,7 @@ func (g *Group) readSources(r *reading) {
 	procs := g.procsSource()
 	for i := range g.tree.sources {
 		src := &g.tree.sources[i]
+		g.files[i].last = false
 		if src.set&r.want == 0 || src.kind == seldom && !r.seldom {
 			continue
 		}
@@ -104,7 +105,7 @@ func (g *Group) readSources(r *reading) {
 		if src.set == SetProcs && i != procs {
 			continue
 		}
-		if src.kind == ifNoIO && !g.useBFQ(r) || src.kind == ifQuota && g.hasNoQuota() {
+		if g.superfluous(r, src.kind) {
 			continue
 		}
 		g.readSource(r, i)
@@ -123,6 +124,47 @@ func (g *Group) useBFQ(r *reading) bool {
 		r.bfq = (g.bfq || r.seldom) && !hasIO(r.s)
 	}
 	return r.bfq
+}
+
+// superfluous tells whether a file need not be read now, because what it says
+// is known; then that is in the Stats. g.mu is held.
+func (g *Group) superfluous(r *reading, kind sourceKind) bool {
+	switch kind {
+	case ifNoIO:
+		return !g.useBFQ(r)
+	case ifIO:
+		return r.got&^r.failed&SetIO != 0 && len(r.s.IO) == 0
+	case ifQuota:
+		return g.hasNoQuota()
+	case ifLimited:
+		if !g.hasNoMemoryLimit() || g.kept.failCount == None {
+			return false
+		}
+		r.s.Memory.FailCount = g.kept.failCount
+		return true
+	case ifRan:
+		if !g.kept.cpuKnown || g.kept.cpu.Usage != r.s.CPU.Usage {
+			return false
+		}
+		r.s.CPU.User, r.s.CPU.System = g.kept.cpu.User, g.kept.cpu.System
+		return true
+	}
+	return false
+}
+
+// keep remembers what superfluous gives back. g.mu is held.
+func (g *Group) keep(s *Stats, kind sourceKind) {
+	switch kind {
+	case ifLimited:
+		g.kept.failCount = s.Memory.FailCount
+	case ifRan:
+		g.kept.cpu, g.kept.cpuKnown = s.CPU, s.CPU.Usage != None
+	}
+}
+
+// hasNoMemoryLimit is hasNoQuota for memory.
+func (g *Group) hasNoMemoryLimit() bool {
+	return g.seldom.have&SetSpec != 0 && g.seldom.read&SetSpec != 0 && g.seldom.spec.MemoryLimit == None
 }
 
 // hasNoQuota tells whether the configuration has been read and says that CPU
@@ -153,6 +195,8 @@ func (g *Group) readSource(r *reading, i int) {
 	}
 	r.seen = true
 	r.got |= src.set
+	g.files[i].last = true
+	g.keep(r.s, src.kind)
 }
 
 // note records why a file gave no value.
@@ -266,14 +310,15 @@ func (g *Group) procsSource() int {
 // with. On v1 cgroup.procs has to be opened anew at each reading.
 func (g *Group) Files(want Set) []string {
 	var s Stats
-	_ = g.collect(&s, want) // finds out what exists; a group that is gone has no files
+	for range 2 { // finds out what exists and what stays as it is
+		_ = g.collect(&s, want) // a group that is gone has no files
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []string
 	for i := range g.tree.sources {
 		src := &g.tree.sources[i]
-		used := g.files[i].state == fileKept || g.files[i].state == fileLoose
-		if src.set&want != 0 && src.kind != seldom && (src.kind != ifNoIO || g.bfq) && (src.kind != ifQuota || !g.hasNoQuota()) && used {
+		if g.files[i].last && src.kind != seldom {
 			out = append(out, g.tree.layout.hiers[src.hier].path(g.id)+"/"+src.name)
 		}
 	}

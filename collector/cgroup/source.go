@@ -32,9 +32,17 @@ const (
 	// ifNoIO: like eachTime, but only while the sources before it saw no
 	// block device, and after that only while it is the one that does.
 	ifNoIO
-	// ifQuota: like eachTime, but only while there is a CPU quota or nobody
-	// has looked: without one the file is all zeros.
+	// The others are like eachTime, but left out when they cannot have
+	// changed; see superfluous.
+	//
+	// ifQuota: without a CPU quota the file is all zeros.
 	ifQuota
+	// ifLimited: without a memory limit nothing can fail because of it.
+	ifLimited
+	// ifRan: nothing has run since, the CPU time is still the same.
+	ifRan
+	// ifIO: the source before it names no device.
+	ifIO
 )
 
 // source is one kind of file to read.
@@ -58,16 +66,16 @@ type source struct {
 // every reading of it: at an interval of 1 s it would never change again.
 var sourcesV1 = []source{
 	{ctrl: ctrlCPUAcct, name: "cpuacct.usage", set: SetCPU, parse: parseCPUUsage},
-	{ctrl: ctrlCPUAcct, name: "cpuacct.stat", set: SetCPU, parse: parseCPUAcctStat},
+	{ctrl: ctrlCPUAcct, name: "cpuacct.stat", set: SetCPU, kind: ifRan, parse: parseCPUAcctStat},
 	{ctrl: ctrlCPU, name: "cpu.stat", set: SetCPU, kind: ifQuota, parse: parseCPUStatV1},
 	{ctrl: ctrlMemory, name: "memory.usage_in_bytes", set: SetMemory, parse: parseMemoryUsage},
 	{ctrl: ctrlMemory, name: "memory.stat", set: SetMemory, parse: parseMemoryStatV1},
 	{ctrl: ctrlMemory, name: "memory.max_usage_in_bytes", set: SetMemory, parse: parseMemoryPeak},
-	{ctrl: ctrlMemory, name: "memory.failcnt", set: SetMemory, parse: parseMemoryFailCount},
+	{ctrl: ctrlMemory, name: "memory.failcnt", set: SetMemory, kind: ifLimited, parse: parseMemoryFailCount},
 	{ctrl: ctrlMemory, name: "memory.kmem.usage_in_bytes", set: SetMemory, parse: parseKernelMemory},
 	{ctrl: ctrlMemory, name: "memory.oom_control", set: SetMemory, parse: parseOOMControl},
 	{ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes_recursive", set: SetIO, parse: parseThrottleBytes},
-	{ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced_recursive", set: SetIO, parse: parseThrottleOps},
+	{ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced_recursive", set: SetIO, kind: ifIO, parse: parseThrottleOps},
 	{
 		ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes", set: SetIO, parse: parseThrottleBytes,
 		unless: "blkio.throttle.io_service_bytes_recursive",
