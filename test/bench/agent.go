@@ -3,11 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
-	"sync/atomic"
+	"path/filepath"
 	"time"
 )
 
@@ -18,8 +15,7 @@ const (
 	agentTime = 60 * time.Second
 )
 
-// benchAgent measures the memory of an agent that sends to a receiver which
-// throws everything away.
+// benchAgent measures the memory of an agent that sends to a server.
 func benchAgent() (rows []result, err error) {
 	f, err := newFleet(agentGroups)
 	defer func() { err = errors.Join(err, f.close()) }()
@@ -31,31 +27,33 @@ func benchAgent() (rows []result, err error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	serverAddr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	var received atomic.Int64
-	sink := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n, _ := io.Copy(io.Discard, r.Body)
-		received.Add(n)
-		w.WriteHeader(http.StatusNoContent)
-	})}
-	go func() { _ = sink.Serve(listener) }()
-	defer sink.Close()
+	server, err := launch("http://"+serverAddr+"/-/ready", "build/binnacle", "server", "--listen", serverAddr,
+		"--data-dir", filepath.Join(dir, "server"), "--log-level", "warn")
+	if err != nil {
+		return nil, err
+	}
+	defer server.close()
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	agent, err := launch("http://"+addr+"/-/ready", "build/binnacle", "agent", "--listen", addr, "--data-dir", dir,
-		"--interval", "1s", "--server", fmt.Sprintf("http://%s/api/v1/write", listener.Addr()), "--log-level", "warn")
+	agent, err := launch("http://"+addr+"/-/ready", "build/binnacle", "agent", "--listen", addr, "--data-dir", filepath.Join(dir, "agent"),
+		"--interval", "1s", "--server", "http://"+serverAddr, "--log-level", "warn")
 	if err != nil {
 		return nil, err
 	}
 	defer agent.close()
 	time.Sleep(agentTime)
-	if received.Load() == 0 {
-		return nil, errors.New("the agent sent nothing")
+	containers, err := scalar(serverAddr, `count(container_memory_usage_bytes{id=~"/kubepods/pod[^/]+/.+"})`)
+	if err != nil {
+		return nil, err
+	}
+	if containers < agentGroups {
+		return nil, fmt.Errorf("the server has %.0f of %d containers", containers, agentGroups)
 	}
 	const bar = 80
 	rss, peak := agent.memory("VmRSS")/1e6, agent.memory("VmHWM")/1e6

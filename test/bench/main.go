@@ -49,11 +49,15 @@ func main() {
 	out := flag.String("out", "build/bench.json", "file to write the rows to")
 	only := flag.String("only", "", "comma-separated suites: read, collect, agent, remote (default all)")
 	cadvisor := flag.String("cadvisor", "", "serve cAdvisor's metrics on this address and do nothing else")
+	collect := flag.String("collect", "", "collect into this folder and do nothing else")
+	listen := flag.String("listen", "", "with -collect: address to answer on")
 	flag.Parse()
 	err := errors.New("needs root, it makes cgroups")
 	switch {
 	case *cadvisor != "":
 		err = serveCadvisor(*cadvisor)
+	case *collect != "":
+		err = serveCollector(*collect, *listen)
 	case os.Geteuid() == 0:
 		err = measure(*out, *only)
 	}

@@ -29,7 +29,8 @@ func startCollector(t testing.TB, c *cluster, interval time.Duration, app storag
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	col, err := collector.New(collector.Options{
-		Node: "test-node", Interval: interval, ProcessInterval: interval, PodLogsRoot: c.logs,
+		OptIn: []string{"sockets"},
+		Node:  "test-node", Interval: interval, ProcessInterval: interval, PodLogsRoot: c.logs,
 		CgroupRoot: cgroupRoot, ProcRoot: "/proc", SysRoot: "/sys",
 		Logger:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Registerer: registry,
