@@ -135,14 +135,14 @@ func TestKillKeepsAcknowledgedSamples(t *testing.T) {
 	dir := t.TempDir()
 	sent := 0
 	for round := range 3 {
-		p := spawn(t, filepath.Join(dir, "data"), filepath.Join(dir, "none.yml"))
+		p := spawn(t, filepath.Join(dir, "data"), filepath.Join(dir, "none*.yml"))
 		for i := range 50 {
 			sendSample(t, p.url, fmt.Sprintf("series_%d_%d", round, i), float64(i))
 			sent++
 		}
 		p.kill()
 	}
-	p := spawn(t, filepath.Join(dir, "data"), filepath.Join(dir, "none.yml"))
+	p := spawn(t, filepath.Join(dir, "data"), filepath.Join(dir, "none*.yml"))
 	_, body := get(t, p.url+"/api/v1/query?query=count({__name__=~%22series_.*%22})")
 	require.Contains(t, body, fmt.Sprintf(`"%d"`, sent))
 }

@@ -28,7 +28,7 @@ func newAgentCommand(p *process) *cobra.Command {
 		Short: "Read this node and send to servers",
 		Long: `Read this node's cgroups and kernel files and send the metrics to one or several
 servers by Prometheus remote write. While a server cannot be reached samples wait
-on disk. A Prometheus can scrape /metrics and /metrics/cadvisor instead.`,
+on disk. A Prometheus can scrape /metrics and /metrics/cadvisor as well.`,
 		Example: `  # To a server on the same machine
   binnacle agent --server http://127.0.0.1:7070
 

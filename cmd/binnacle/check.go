@@ -163,6 +163,9 @@ func checkRules(glob string) error {
 	if err != nil {
 		return fmt.Errorf("rules: %q is not a pattern of file names: %w", glob, err)
 	}
+	if len(files) == 0 && !strings.ContainsAny(glob, `*?[\`) {
+		return fmt.Errorf("rules: %s: %w", glob, os.ErrNotExist)
+	}
 	var problems error
 	for _, file := range files {
 		_, err := checkRuleFile(file)

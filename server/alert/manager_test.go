@@ -314,6 +314,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		})
 	}
 	require.NoError(t, Options{RuleGlobs: []string{filepath.Join(dir, "none*.yml")}}.Validate(), "a pattern may match nothing")
+	require.ErrorIs(t, Options{RuleGlobs: []string{filepath.Join(dir, "none.yml")}}.Validate(), os.ErrNotExist, "a name may not")
 }
 
 func TestNewRefusesIncompleteOptions(t *testing.T) {

@@ -3,8 +3,10 @@ package alert
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -31,6 +33,10 @@ func (o Options) loadRules() (*ruleFiles, error) {
 		found, err := filepath.Glob(glob)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("pattern of rule files %q: %w", glob, err))
+			continue
+		}
+		if len(found) == 0 && !strings.ContainsAny(glob, `*?[\`) {
+			faults = append(faults, fmt.Errorf("rule file %s: %w", glob, os.ErrNotExist))
 			continue
 		}
 		if len(found) == 0 {

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/config"
@@ -159,8 +160,16 @@ func (c *client) post(ctx context.Context, body []byte, v2 bool, attempt int) (r
 		return reply{}, withoutURL(err)
 	}
 	defer resp.Body.Close()
-	return readReply(resp), nil
+	r := readReply(resp)
+	if req.URL.Scheme == "http" && r.status == http.StatusBadRequest && strings.Contains(r.excerpt, "HTTPS") {
+		// The answer of a TLS port, of Go's and nginx' servers for example: not
+		// the samples are bad.
+		return reply{}, errSpeaksHTTPS
+	}
+	return r, nil
 }
+
+var errSpeaksHTTPS = errors.New("the receiver speaks HTTPS: use https:// in its URL")
 
 func readReply(resp *http.Response) reply {
 	r := reply{status: resp.StatusCode, retryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}

@@ -54,6 +54,12 @@ func TestRetries(t *testing.T) {
 		"redirection": {fail(3, 307, "Location", "http://127.0.0.1:1/elsewhere?secret=hunter2"), "http_307"},
 		"cut":         {cut, "network"},
 		"hang":        {hang, "network"},
+		"https": {func(w http.ResponseWriter, _ *http.Request, n int) bool {
+			if n <= 3 {
+				http.Error(w, "Client sent an HTTP request to an HTTPS server.", http.StatusBadRequest)
+			}
+			return n > 3
+		}, "network"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t)

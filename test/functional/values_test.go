@@ -89,7 +89,7 @@ func configure(t testing.TB, g *group) {
 	switch g.kind {
 	case "quota":
 		g.set(t, "cpu:cpu.cfs_period_us", "", "100000")
-		g.set(t, "cpu:cpu.cfs_quota_us", ":cpu.max", "50000")
+		g.set(t, "cpu:cpu.cfs_quota_us", ":cpu.max", "20000") // less than its share of one CPU among all busy ones
 	case "limit", "oom":
 		g.set(t, "memory:memory.limit_in_bytes", ":memory.max", fmt.Sprint(96<<20))
 	case "io":
