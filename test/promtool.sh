@@ -2,7 +2,8 @@
 # promtool.sh builds the promtool of the Prometheus version in go.mod, once,
 # into $BINNACLE_CACHE and prints its path. Debian's promtool has no "push".
 # The module cannot be installed by itself (it has replace directives), so it
-# is built in a copy of this module's go.mod.
+# is built in a copy of this module's go.mod, without service discovery, which
+# would bring the libraries of all clouds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
@@ -14,7 +15,7 @@ if [ ! -x "$cache/promtool" ]; then
   cp go.mod go.sum "$dir/"
   mkdir -p "$cache"
   (cd "$dir" && "$GO" get "github.com/prometheus/prometheus/cmd/promtool@$version" &&
-    CGO_ENABLED=0 "$GO" build -trimpath -o "$cache/promtool.new" github.com/prometheus/prometheus/cmd/promtool) >&2
+    CGO_ENABLED=0 "$GO" build -trimpath -tags remove_all_sd -o "$cache/promtool.new" github.com/prometheus/prometheus/cmd/promtool) >&2
   mv "$cache/promtool.new" "$cache/promtool"
 fi
 echo "$cache/promtool"
