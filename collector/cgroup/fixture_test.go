@@ -275,7 +275,8 @@ func TestSuperfluousFiles(t *testing.T) {
 		}
 		return names
 	}
-	superfluous := []string{"cpuacct.stat", "cpu.stat", "memory.failcnt", "blkio.throttle.io_serviced_recursive"}
+	require.NoError(t, g.Read(&first, SetDefault)) // one reading with the configuration known
+	superfluous := []string{"cpuacct.stat", "memory.max_usage_in_bytes", "memory.oom_control", "cpu.stat", "memory.failcnt", "blkio.throttle.io_serviced_recursive"}
 	for _, name := range superfluous {
 		require.NotContains(t, names(), name)
 	}
@@ -297,5 +298,37 @@ func TestSuperfluousFiles(t *testing.T) {
 		require.NoError(t, g.Read(&s, SetDefault))
 		require.Equal(t, []uint64{8, 30, 1}, []uint64{s.Memory.FailCount, s.CPU.Periods, s.IO[0].Reads})
 	}
-	require.Subset(t, names(), superfluous[1:])
+	require.Subset(t, names(), superfluous[3:])
+}
+
+// The memory peak and the OOM kills are read again when something ran, the
+// peak also when more memory than it is in use.
+func TestIdleMemory(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.CopyFS(root, os.DirFS("testdata/v1")))
+	write := func(ctrl, name, text string) {
+		require.NoError(t, os.WriteFile(root+"/"+ctrl+recordedID+"/"+name, []byte(text+"\n"), 0o644))
+	}
+	write("memory", "memory.usage_in_bytes", "1000")
+	write("memory", "memory.max_usage_in_bytes", "2000")
+	g := mustGet(t, openTree(t, Options{Root: root}), recordedID)
+	g.found = g.found.Add(-time.Hour)
+	g.seldomAt = time.Now().Add(time.Hour)
+	read := func() []uint64 {
+		var s Stats
+		require.NoError(t, g.Read(&s, SetDefault))
+		return []uint64{s.Memory.Peak, s.Memory.EventsOOMKill, s.Memory.UnderOOM}
+	}
+	require.Equal(t, []uint64{2000, 0, 0}, read())
+	write("memory", "memory.max_usage_in_bytes", "3000")
+	write("memory", "memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 2")
+	require.Equal(t, []uint64{2000, 0, 0}, read(), "nothing ran")
+	write("memory", "memory.usage_in_bytes", "2500")
+	require.Equal(t, []uint64{3000, 0, 0}, read(), "more in use than the known peak")
+	write("cpuacct", "cpuacct.usage", "1358083758")
+	write("memory", "memory.max_usage_in_bytes", "4000")
+	require.Equal(t, []uint64{4000, 2, 1}, read(), "something ran")
+	write("memory", "memory.max_usage_in_bytes", "2600")
+	g.stale.Store(true)
+	require.Equal(t, []uint64{2600, 2, 1}, read(), "read with the configuration")
 }

@@ -78,6 +78,19 @@ type keptValues struct {
 	cpuKnown bool
 	// failCount is None until it was read.
 	failCount uint64
+	// peak and kills are of the memory controller, underOOM goes with kills.
+	peak, kills valueAt
+	underOOM    uint64
+}
+
+// valueAt is a value read when the group had used so much CPU time. The zero
+// value is of no use, and so is one read without the CPU time.
+type valueAt struct{ cpu, value uint64 }
+
+// idle tells whether the group has not run since the value was read: the CPU
+// time is read before it.
+func (v valueAt) idle(s *Stats) bool {
+	return v.cpu != 0 && v.cpu != None && v.cpu == s.CPU.Usage
 }
 
 func newGroup(t *Tree, id string, now time.Time) *Group {

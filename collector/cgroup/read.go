@@ -148,6 +148,21 @@ func (g *Group) superfluous(r *reading, kind sourceKind) bool {
 		}
 		r.s.CPU.User, r.s.CPU.System = g.kept.cpu.User, g.kept.cpu.System
 		return true
+	case ifRose:
+		peak := g.kept.peak
+		if r.seldom || !peak.idle(r.s) || r.s.Memory.Usage == None || r.s.Memory.Usage > peak.value {
+			return false
+		}
+		r.s.Memory.Peak = peak.value
+		return true
+	case ifKilled:
+		kills := g.kept.kills
+		if r.seldom || !kills.idle(r.s) {
+			return false
+		}
+		// Who waits for memory keeps waiting until something runs.
+		r.s.Memory.UnderOOM, r.s.Memory.EventsOOMKill = g.kept.underOOM, kills.value
+		return true
 	}
 	return false
 }
@@ -159,6 +174,11 @@ func (g *Group) keep(s *Stats, kind sourceKind) {
 		g.kept.failCount = s.Memory.FailCount
 	case ifRan:
 		g.kept.cpu, g.kept.cpuKnown = s.CPU, s.CPU.Usage != None
+	case ifRose:
+		g.kept.peak = valueAt{cpu: s.CPU.Usage, value: s.Memory.Peak}
+	case ifKilled:
+		g.kept.kills = valueAt{cpu: s.CPU.Usage, value: s.Memory.EventsOOMKill}
+		g.kept.underOOM = s.Memory.UnderOOM
 	}
 }
 

@@ -41,6 +41,12 @@ const (
 	ifLimited
 	// ifRan: nothing has run since, the CPU time is still the same.
 	ifRan
+	// ifRose: nothing has run since and memory in use is below its peak.
+	// Reset from outside, the peak is noticed with the configuration.
+	ifRose
+	// ifKilled: nothing has run since, so nobody waits for memory and nobody
+	// was killed: dying takes CPU time too.
+	ifKilled
 	// ifIO: the source before it names no device.
 	ifIO
 )
@@ -70,10 +76,10 @@ var sourcesV1 = []source{
 	{ctrl: ctrlCPU, name: "cpu.stat", set: SetCPU, kind: ifQuota, parse: parseCPUStatV1},
 	{ctrl: ctrlMemory, name: "memory.usage_in_bytes", set: SetMemory, parse: parseMemoryUsage},
 	{ctrl: ctrlMemory, name: "memory.stat", set: SetMemory, parse: parseMemoryStatV1},
-	{ctrl: ctrlMemory, name: "memory.max_usage_in_bytes", set: SetMemory, parse: parseMemoryPeak},
+	{ctrl: ctrlMemory, name: "memory.max_usage_in_bytes", set: SetMemory, kind: ifRose, parse: parseMemoryPeak},
 	{ctrl: ctrlMemory, name: "memory.failcnt", set: SetMemory, kind: ifLimited, parse: parseMemoryFailCount},
 	{ctrl: ctrlMemory, name: "memory.kmem.usage_in_bytes", set: SetMemory, parse: parseKernelMemory},
-	{ctrl: ctrlMemory, name: "memory.oom_control", set: SetMemory, parse: parseOOMControl},
+	{ctrl: ctrlMemory, name: "memory.oom_control", set: SetMemory, kind: ifKilled, parse: parseOOMControl},
 	{ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes_recursive", set: SetIO, parse: parseThrottleBytes},
 	{ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced_recursive", set: SetIO, kind: ifIO, parse: parseThrottleOps},
 	{
@@ -119,7 +125,7 @@ var sourcesV2 = []source{
 	{ctrl: ctrlCPU, name: "cpu.stat", set: SetCPU, parse: parseCPUStatV2},
 	{ctrl: ctrlMemory, name: "memory.current", set: SetMemory, parse: parseMemoryUsage},
 	{ctrl: ctrlMemory, name: "memory.stat", set: SetMemory, parse: parseMemoryStatV2},
-	{ctrl: ctrlMemory, name: "memory.peak", set: SetMemory, parse: parseMemoryPeak},
+	{ctrl: ctrlMemory, name: "memory.peak", set: SetMemory, kind: ifRose, parse: parseMemoryPeak},
 	{ctrl: ctrlMemory, name: "memory.events", set: SetMemory, parse: parseMemoryEvents},
 	{ctrl: ctrlMemory, name: "memory.swap.current", set: SetMemory, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return number(b, &s.Memory.Swap)
