@@ -33,6 +33,7 @@ func TestOpenUnreadable(t *testing.T) {
 	root := writeTree(t, map[string]string{"memory/cgroup.procs": "1\n"})
 	require.NoError(t, os.Chmod(root+"/memory", 0o311))
 	require.NoError(t, os.Chmod(root, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(root), 0o755)) // the test's own folder
 	// The file system user of this thread alone becomes nobody. The thread is
 	// not given back, because the goroutine ends locked.
 	done := make(chan error)
