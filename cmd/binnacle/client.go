@@ -116,6 +116,9 @@ func readToken(file string) (string, error) {
 	if token == "" {
 		return "", fmt.Errorf("%s is empty: want a token", file)
 	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s: want one token on one line and nothing else; comments and several tokens belong in the file of --auth-token-file", file)
+	}
 	return token, nil
 }
 

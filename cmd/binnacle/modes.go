@@ -103,6 +103,11 @@ func (s *modeSettings) problems(m mode) error {
 	} {
 		errs = append(errs, readable(file.flag, file.name))
 	}
+	if s.serverToken != "" && readable("", s.serverToken) == nil {
+		if _, err := readToken(s.serverToken); err != nil {
+			errs = append(errs, fmt.Errorf("--server-token-file: %w", err))
+		}
+	}
 	return errors.Join(errs...)
 }
 

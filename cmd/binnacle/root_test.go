@@ -184,6 +184,14 @@ func TestTokenAndEnvironment(t *testing.T) {
 	require.NoError(t, os.WriteFile(token, nil, 0o600))
 	got = execute(t, options{environ: environ}, "query", "instant", "up")
 	require.Contains(t, got.stderr, "is empty: want a token")
+
+	require.NoError(t, os.WriteFile(token, []byte("# for the night shift\ns3cret\n"), 0o600))
+	got = execute(t, options{environ: environ}, "query", "instant", "up")
+	require.Contains(t, got.stderr, "want one token on one line")
+	require.NotContains(t, got.stderr, "s3cret")
+	got = execute(t, options{}, "agent", "--server", "http://127.0.0.1:1", "--server-token-file", token)
+	require.Contains(t, got.stderr, "--server-token-file: "+token+": want one token on one line")
+	require.Equal(t, exitUsage, got.code)
 }
 
 func TestVersion(t *testing.T) {
