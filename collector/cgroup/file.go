@@ -23,8 +23,8 @@ const (
 type file struct {
 	fd    int32
 	state fileState
-	// last: the latest reading of the group read it.
-	last bool
+	// last: the latest reading of the group read it; again: so did the one before.
+	last, again bool
 }
 
 // Outcomes of reading a file, beside success and errGone. They are values of

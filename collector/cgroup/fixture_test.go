@@ -241,7 +241,7 @@ func TestReadHybridComounted(t *testing.T) {
 		require.Equal(t, None, s.CPU.BurstTime)
 		require.Equal(t, uint64(2), s.Memory.Cache)
 		require.Equal(t, Pressure{6e3, None}, s.PSI.CPU)
-		require.Len(t, s.IO, 1)
+		require.NotEmpty(t, s.IO)
 		require.Equal(t, []uint64{5, 6, 1, 2}, []uint64{s.IO[0].ReadBytes, s.IO[0].WriteBytes, s.IO[0].Reads, s.IO[0].Writes})
 		require.Equal(t, []Hugetlb{{PageSize: "1GB", Usage: 0, MaxUsage: 1 << 30, FailCount: 2}}, s.Hugetlb)
 		require.Equal(t, uint64(1), s.Procs.Count)
@@ -298,7 +298,45 @@ func TestSuperfluousFiles(t *testing.T) {
 		require.NoError(t, g.Read(&s, SetDefault))
 		require.Equal(t, []uint64{8, 30, 1}, []uint64{s.Memory.FailCount, s.CPU.Periods, s.IO[0].Reads})
 	}
-	require.Subset(t, names(), superfluous[3:])
+	require.Subset(t, names(), superfluous[3:5])
+}
+
+// I/O and kernel memory are read until the group has not run between two
+// readings, and again with the configuration.
+func TestSettles(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.CopyFS(root, os.DirFS("testdata/v1")))
+	write := func(ctrl, name, text string) {
+		require.NoError(t, os.WriteFile(root+"/"+ctrl+recordedID+"/"+name, []byte(text+"\n"), 0o644))
+	}
+	set := func(kernel, bytes string) {
+		write("memory", "memory.kmem.usage_in_bytes", kernel)
+		write("blkio", "blkio.throttle.io_service_bytes_recursive", "8:0 Read "+bytes+"\n8:0 Total "+bytes+"\nTotal "+bytes)
+	}
+	set("1", "512")
+	g := mustGet(t, openTree(t, Options{Root: root}), recordedID)
+	g.found = g.found.Add(-time.Hour)
+	g.seldomAt = time.Now().Add(time.Hour)
+	read := func() []uint64 {
+		var s Stats
+		require.NoError(t, g.Read(&s, SetDefault))
+		require.NotEmpty(t, s.IO)
+		require.Equal(t, SetIO, s.Read&SetIO)
+		return []uint64{s.Memory.Kernel, s.IO[0].ReadBytes}
+	}
+	require.Equal(t, []uint64{1, 512}, read())
+	set("2", "1024")
+	require.Equal(t, []uint64{2, 1024}, read(), "it ran before the last reading")
+	set("3", "2048")
+	require.Equal(t, []uint64{2, 1024}, read(), "settled")
+	write("cpuacct", "cpuacct.usage", "1358083758")
+	require.Equal(t, []uint64{3, 2048}, read(), "it ran")
+	set("4", "4096")
+	require.Equal(t, []uint64{4, 4096}, read(), "it ran before the last reading")
+	set("5", "8192")
+	require.Equal(t, []uint64{4, 4096}, read(), "settled again")
+	g.stale.Store(true)
+	require.Equal(t, []uint64{5, 8192}, read(), "read with the configuration")
 }
 
 // The memory peak and the OOM kills are read again when something ran, the

@@ -81,6 +81,12 @@ type keptValues struct {
 	// peak and kills are of the memory controller, underOOM goes with kills.
 	peak, kills valueAt
 	underOOM    uint64
+	// usage is the CPU time at the last reading. What settles is kept once
+	// that was the same at two readings.
+	usage  uint64
+	kernel valueAt
+	ioAt   valueAt // without a value, that is in io
+	io     []DeviceIO
 }
 
 // valueAt is a value read when the group had used so much CPU time. The zero

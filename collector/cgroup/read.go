@@ -95,7 +95,7 @@ func (g *Group) readSources(r *reading) {
 	procs := g.procsSource()
 	for i := range g.tree.sources {
 		src := &g.tree.sources[i]
-		g.files[i].last = false
+		g.files[i].again, g.files[i].last = g.files[i].last, false
 		if src.set&r.want == 0 || src.kind == seldom && !r.seldom {
 			continue
 		}
@@ -105,13 +105,55 @@ func (g *Group) readSources(r *reading) {
 		if src.set == SetProcs && i != procs {
 			continue
 		}
-		if g.superfluous(r, src.kind) {
+		if src.settles && g.settled(r, src.set) || g.superfluous(r, src.kind) {
 			continue
 		}
 		g.readSource(r, i)
 	}
 	if r.bfq {
 		g.bfq = hasIO(r.s)
+	}
+	if r.want&SetCPU != 0 {
+		g.keepSettled(r)
+	}
+}
+
+// settled tells whether a source that settles need not be read now; then what
+// it says is in the Stats. g.mu is held.
+func (g *Group) settled(r *reading, set Set) bool {
+	switch {
+	case r.seldom:
+		return false
+	case set == SetMemory && g.kept.kernel.idle(r.s):
+		r.s.Memory.Kernel = g.kept.kernel.value
+		return true
+	case set == SetIO && g.kept.ioAt.idle(r.s):
+		if r.got&SetIO == 0 {
+			r.got |= SetIO
+			r.s.IO = append(r.s.IO[:0], g.kept.io...)
+		}
+		return true
+	}
+	return false
+}
+
+// keepSettled remembers what settled gives back. g.mu is held.
+func (g *Group) keepSettled(r *reading) {
+	quiet := valueAt{cpu: r.s.CPU.Usage}
+	if g.kept.usage != r.s.CPU.Usage {
+		quiet.cpu = None // it may still change
+	}
+	g.kept.usage = r.s.CPU.Usage
+	good := r.got &^ r.failed
+	if g.kept.kernel = quiet; good&SetMemory != 0 {
+		g.kept.kernel.value = r.s.Memory.Kernel
+	} else {
+		g.kept.kernel.cpu = None
+	}
+	if g.kept.ioAt = quiet; good&SetIO != 0 {
+		g.kept.io = append(g.kept.io[:0], r.s.IO...)
+	} else {
+		g.kept.ioAt.cpu = None
 	}
 }
 
@@ -266,7 +308,9 @@ func (g *Group) load(r *reading, f *file, src *source) ([]byte, error) {
 		_ = unix.Close(fd) // nothing was written
 		return nil, g.openFailed(f, err)
 	}
-	g.settle(f, fd, src.kind)
+	// What is often left out deserves a descriptor when it was not, twice.
+	again := f.again && !r.seldom && src.kind != seldom && src.kind != fresh
+	g.settle(f, fd, again || src.kind == eachTime || src.kind == ifNoIO && g.bfq)
 	return b, nil
 }
 
@@ -284,8 +328,8 @@ func (g *Group) openFailed(f *file, err error) error {
 }
 
 // settle keeps the descriptor of a file that was just read, or closes it.
-func (g *Group) settle(f *file, fd int, kind sourceKind) {
-	if kind == eachTime || kind == ifNoIO && g.bfq {
+func (g *Group) settle(f *file, fd int, keep bool) {
+	if keep {
 		if g.tree.budget.take(true) {
 			f.fd, f.state = int32(fd), fileKept
 			return

@@ -60,6 +60,11 @@ type source struct {
 	parse func(*parser, []byte, *Stats) bool
 	// unless names a source that makes this one superfluous.
 	unless string
+	// settles: what it says changes while the group runs and shortly after (a
+	// loop device's I/O, memory given back), or is so little that it can wait
+	// for the next look at the configuration. On v1 nothing is written back on
+	// behalf of a group.
+	settles bool
 
 	// Filled in by the layout: where the controller is mounted and which
 	// source unless means (-1: none).
@@ -78,20 +83,20 @@ var sourcesV1 = []source{
 	{ctrl: ctrlMemory, name: "memory.stat", set: SetMemory, parse: parseMemoryStatV1},
 	{ctrl: ctrlMemory, name: "memory.max_usage_in_bytes", set: SetMemory, kind: ifRose, parse: parseMemoryPeak},
 	{ctrl: ctrlMemory, name: "memory.failcnt", set: SetMemory, kind: ifLimited, parse: parseMemoryFailCount},
-	{ctrl: ctrlMemory, name: "memory.kmem.usage_in_bytes", set: SetMemory, parse: parseKernelMemory},
+	{ctrl: ctrlMemory, name: "memory.kmem.usage_in_bytes", set: SetMemory, settles: true, parse: parseKernelMemory},
 	{ctrl: ctrlMemory, name: "memory.oom_control", set: SetMemory, kind: ifKilled, parse: parseOOMControl},
-	{ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes_recursive", set: SetIO, parse: parseThrottleBytes},
-	{ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced_recursive", set: SetIO, kind: ifIO, parse: parseThrottleOps},
+	{ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes_recursive", set: SetIO, settles: true, parse: parseThrottleBytes},
+	{ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced_recursive", set: SetIO, kind: ifIO, settles: true, parse: parseThrottleOps},
 	{
-		ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes", set: SetIO, parse: parseThrottleBytes,
+		ctrl: ctrlBlkio, name: "blkio.throttle.io_service_bytes", set: SetIO, settles: true, parse: parseThrottleBytes,
 		unless: "blkio.throttle.io_service_bytes_recursive",
 	},
 	{
-		ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced", set: SetIO, parse: parseThrottleOps,
+		ctrl: ctrlBlkio, name: "blkio.throttle.io_serviced", set: SetIO, settles: true, parse: parseThrottleOps,
 		unless: "blkio.throttle.io_serviced_recursive",
 	},
-	{ctrl: ctrlBlkio, name: "blkio.bfq.io_service_bytes_recursive", set: SetIO, kind: ifNoIO, parse: parseThrottleBytes},
-	{ctrl: ctrlBlkio, name: "blkio.bfq.io_serviced_recursive", set: SetIO, kind: ifNoIO, parse: parseThrottleOps},
+	{ctrl: ctrlBlkio, name: "blkio.bfq.io_service_bytes_recursive", set: SetIO, kind: ifNoIO, settles: true, parse: parseThrottleBytes},
+	{ctrl: ctrlBlkio, name: "blkio.bfq.io_serviced_recursive", set: SetIO, kind: ifNoIO, settles: true, parse: parseThrottleOps},
 	{ctrl: ctrlCPUAcct, name: "cpuacct.usage_percpu", set: SetPerCPU, parse: parsePerCPU},
 	{ctrl: ctrlMemory, name: "memory.numa_stat", set: SetNUMA, parse: parseNUMAV1},
 	{ctrl: ctrlCPU, name: "cpu.shares", set: SetSpec, kind: seldom, parse: func(_ *parser, b []byte, s *Stats) bool {
