@@ -339,6 +339,32 @@ func TestSettles(t *testing.T) {
 	require.Equal(t, []uint64{5, 8192}, read(), "read with the configuration")
 }
 
+// Pressure is read as long as it changes: a stall outlasts the running.
+func TestPressureSettles(t *testing.T) {
+	root := writeTree(t, map[string]string{
+		"cgroup.controllers": "cpu\n", "cgroup.procs": "1\n",
+		"a/cpu.stat": "usage_usec 5\nuser_usec 3\nsystem_usec 2\n", "a/cgroup.procs": "2\n",
+	})
+	g := mustGet(t, openTree(t, Options{Root: root}), "/a")
+	g.found = g.found.Add(-time.Hour)
+	g.seldomAt = time.Now().Add(time.Hour)
+	read := func(total string) uint64 {
+		line := " avg10=0.00 avg60=0.00 avg300=0.00 total=" + total + "\n"
+		require.NoError(t, os.WriteFile(root+"/a/io.pressure", []byte("some"+line+"full"+line), 0o644))
+		var s Stats
+		require.NoError(t, g.Read(&s, SetDefault))
+		require.Equal(t, SetPSI, s.Read&SetPSI)
+		return s.PSI.IO.Some / 1000
+	}
+	require.EqualValues(t, 1, read("1"))
+	require.EqualValues(t, 2, read("2"), "it ran before the last reading")
+	require.EqualValues(t, 3, read("3"), "the stall goes on")
+	require.EqualValues(t, 3, read("3"))
+	require.EqualValues(t, 3, read("4"), "nothing ran, no stall was going on")
+	g.stale.Store(true)
+	require.EqualValues(t, 5, read("5"), "read with the configuration")
+}
+
 // The memory peak and the OOM kills are read again when something ran, the
 // peak also when more memory than it is in use.
 func TestIdleMemory(t *testing.T) {

@@ -87,6 +87,8 @@ type keptValues struct {
 	kernel valueAt
 	ioAt   valueAt // without a value, that is in io
 	io     []DeviceIO
+	psiAt  valueAt // as well, in psi
+	psi    PSI
 }
 
 // valueAt is a value read when the group had used so much CPU time. The zero

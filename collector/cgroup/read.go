@@ -133,6 +133,10 @@ func (g *Group) settled(r *reading, set Set) bool {
 			r.s.IO = append(r.s.IO[:0], g.kept.io...)
 		}
 		return true
+	case set == SetPSI && g.kept.psiAt.idle(r.s):
+		r.got |= SetPSI
+		r.s.PSI = g.kept.psi
+		return true
 	}
 	return false
 }
@@ -155,6 +159,11 @@ func (g *Group) keepSettled(r *reading) {
 	} else {
 		g.kept.ioAt.cpu = None
 	}
+	g.kept.psiAt = quiet
+	if good&SetPSI == 0 || g.kept.psi != r.s.PSI {
+		g.kept.psiAt.cpu = None // somebody is waiting
+	}
+	g.kept.psi = r.s.PSI
 }
 
 // useBFQ: the throttling layer counts nothing for a device that never had a

@@ -63,7 +63,9 @@ type source struct {
 	// settles: what it says changes while the group runs and shortly after (a
 	// loop device's I/O, memory given back), or is so little that it can wait
 	// for the next look at the configuration. On v1 nothing is written back on
-	// behalf of a group.
+	// behalf of a group. A stall may outlast the running by far, but it does
+	// not begin without, and while it lasts the pressure changes: only pressure
+	// that stands still has settled.
 	settles bool
 
 	// Filled in by the layout: where the controller is mounted and which
@@ -182,16 +184,16 @@ var sourcesBoth = []source{
 // there, so that hybrid hosts have them as well.
 var sourcesNative = []source{
 	{ctrl: ctrlUnified, name: "cpu.stat", set: SetCPU, parse: parseCPUStatV2, unless: "cpuacct.usage"},
-	{ctrl: ctrlUnified, name: "cpu.pressure", set: SetPSI, parse: func(_ *parser, b []byte, s *Stats) bool {
+	{ctrl: ctrlUnified, name: "cpu.pressure", set: SetPSI, settles: true, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return parsePressure(b, &s.PSI.CPU)
 	}},
-	{ctrl: ctrlUnified, name: "memory.pressure", set: SetPSI, parse: func(_ *parser, b []byte, s *Stats) bool {
+	{ctrl: ctrlUnified, name: "memory.pressure", set: SetPSI, settles: true, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return parsePressure(b, &s.PSI.Memory)
 	}},
-	{ctrl: ctrlUnified, name: "io.pressure", set: SetPSI, parse: func(_ *parser, b []byte, s *Stats) bool {
+	{ctrl: ctrlUnified, name: "io.pressure", set: SetPSI, settles: true, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return parsePressure(b, &s.PSI.IO)
 	}},
-	{ctrl: ctrlUnified, name: "irq.pressure", set: SetPSI, parse: func(_ *parser, b []byte, s *Stats) bool {
+	{ctrl: ctrlUnified, name: "irq.pressure", set: SetPSI, settles: true, parse: func(_ *parser, b []byte, s *Stats) bool {
 		return parsePressure(b, &s.PSI.IRQ)
 	}},
 }
