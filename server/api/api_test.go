@@ -194,7 +194,7 @@ func TestEndpointsThatVaryAnswer(t *testing.T) {
 		"/api/v1/status/runtimeinfo":  `"hostname":"host"`,
 		"/api/v1/features":            `"status":"success"`,
 		"/api/v1/status/tsdb":         `"numSeries":0`,
-		"/api/v1/status/self_metrics": `binnacle_http_requests_total`,
+		"/api/v1/status/self_metrics": `binnacle_http_rejected_total`,
 	} {
 		rec := f.do(http.MethodGet, path, "", "")
 		require.Equal(t, http.StatusOK, rec.Code, path)
