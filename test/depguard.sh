@@ -11,13 +11,21 @@ module=github.com/binnacle-obs/binnacle
 # importing package, "no" or "ok", imported packages (ours, or with a dot: others)
 cases="
 agent             no server storage/tsdb github.com/prometheus/node_exporter
-agent             ok collector collector/cgroup storage/remote scrape
+agent             ok agent/tail agent/ship collector collector/cgroup storage/remote storage/elastic storage/otlp scrape
+agent/tail        no agent/ship storage/logdb server
+agent/tail        ok storage
+agent/ship        no agent/tail storage/otlp
+agent/ship        ok storage
 server            no agent collector test github.com/prometheus/prometheus/tsdb
-server            ok server/api server/alert storage/tsdb scrape listen
+server            ok server/api server/alert server/loki storage/tsdb storage/logdb storage/elastic scrape listen
 server/api        no storage/tsdb server/alert agent
 server/api        ok storage
 server/alert      no storage/remote server/api agent
 server/alert      ok storage
+server/logql      no server/loki storage/logdb
+server/logql      ok storage
+server/loki       no server/api storage/logdb agent
+server/loki       ok server/logql storage storage/otlp
 collector         no agent storage/tsdb github.com/google/cadvisor
 collector         ok collector/cgroup collector/proc collector/disk storage github.com/prometheus/node_exporter
 collector/cgroup  no storage collector collector/proc
@@ -28,6 +36,11 @@ storage/tsdb      no storage/remote server
 storage/tsdb      ok storage github.com/prometheus/prometheus/tsdb
 storage/remote    no collector storage/tsdb github.com/prometheus/prometheus/tsdb
 storage/remote    ok storage
+storage/logdb     no storage/elastic server github.com/elastic/go-elasticsearch
+storage/logdb     ok storage
+storage/elastic   no storage/logdb agent
+storage/elastic   ok storage github.com/elastic/go-elasticsearch
+storage/otlp      no server agent
 scrape            no storage/remote
 listen            no storage
 cmd/binnacle      no test github.com/prometheus/prometheus/tsdb
@@ -44,11 +57,11 @@ stub() {
   mkdir -p "$dir/$1"
   printf '// Package x is a stub.\npackage x\n' >"$dir/$1/stub.go"
 }
-for package in agent server server/api server/alert collector collector/{cgroup,proc,disk} \
-  storage storage/{tsdb,remote} scrape listen test cmd/binnacle; do
+for package in agent agent/{tail,ship} server server/{api,alert,logql,loki} collector collector/{cgroup,proc,disk} \
+  storage storage/{tsdb,remote,logdb,elastic,otlp} scrape listen test cmd/binnacle; do
   stub "$package"
 done
-for other in github.com/prometheus/prometheus github.com/prometheus/node_exporter github.com/google/cadvisor; do
+for other in github.com/prometheus/prometheus github.com/prometheus/node_exporter github.com/google/cadvisor github.com/elastic/go-elasticsearch; do
   stub "outside/$other"
   printf 'module %s\n' "$other" >"$dir/outside/$other/go.mod"
   printf 'require %s v0.0.0\nreplace %s => ./outside/%s\n' "$other" "$other" "$other" >>"$dir/go.mod"
