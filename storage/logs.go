@@ -160,3 +160,17 @@ type LogCount struct {
 	// Records and Bytes have one value a bucket.
 	Records, Bytes []int64
 }
+
+// Delivery is a run of records of one file on its way from a reader to a sink.
+type Delivery struct {
+	Records []Record
+	// Bytes is what the records keep in memory until Done.
+	Bytes int
+	// Lane is the same for all deliveries of a file: those of a lane are
+	// written in the order in which they came.
+	Lane uint32
+	// Done is called once, when every record is durable or refused for good,
+	// and never when the program stops before that. The records' memory is the
+	// reader's again from then on.
+	Done func()
+}
