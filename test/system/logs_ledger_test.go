@@ -58,8 +58,15 @@ func newPipeline(t testing.TB, root string) *pipeline {
 	return p
 }
 
-func (p *pipeline) startServer(t testing.TB) *process { return binnacle(t, p.server, p.serverArgs...) }
-func (p *pipeline) startAgent(t testing.TB) *process  { return binnacle(t, p.agent, p.agentArgs...) }
+func (p *pipeline) startServer(t testing.TB) *process {
+	t.Helper()
+	return binnacle(t, p.server, p.serverArgs...)
+}
+
+func (p *pipeline) startAgent(t testing.TB) *process {
+	t.Helper()
+	return binnacle(t, p.agent, p.agentArgs...)
+}
 
 func ledgerPlain(t *testing.T) {
 	f := newFleet(t, 20)

@@ -21,7 +21,7 @@ import (
 // entry is one line of an answer in the form of docs/logs-api.md.
 type entry struct {
 	NS       string            `json:"ns"`
-	Labels   json.RawMessage   `json:"labels"`
+	Stream   json.RawMessage   `json:"labels"`
 	Metadata map[string]string `json:"metadata"`
 	Line     *string           `json:"line"`
 	ID       string            `json:"id"`
@@ -82,11 +82,11 @@ func logLines(ctx context.Context, addr, path string, params url.Values, each fu
 		case f.Line == nil:
 			continue
 		}
-		if f.labels = labels[string(f.entry.Labels)]; f.labels == nil {
-			if err := json.Unmarshal(f.entry.Labels, &f.labels); err != nil {
+		if f.labels = labels[string(f.Stream)]; f.labels == nil {
+			if err := json.Unmarshal(f.Stream, &f.labels); err != nil {
 				return nil, err
 			}
-			labels[string(f.entry.Labels)] = f.labels
+			labels[string(f.Stream)] = f.labels
 		}
 		if f.time, err = strconv.ParseInt(f.NS, 10, 64); err != nil {
 			return nil, err
