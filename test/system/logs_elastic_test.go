@@ -164,9 +164,9 @@ func elasticArgs(t testing.TB, root, url, index string) []string {
 // elasticPace is as fast as one small node can follow for the length of a test.
 var elasticPace = pace{50, 400 * time.Millisecond}
 
-// TestLedgerElasticsearch is TestLedger over real servers. Their documents are
+// TestLogsElasticsearch is TestLogsLedger over real servers. Their documents are
 // read from themselves, past the program's own search.
-func TestLedgerElasticsearch(t *testing.T) {
+func TestLogsElasticsearch(t *testing.T) {
 	s := newSearchEngine(t, "8.19.21")
 	for _, c := range []struct {
 		name string

@@ -117,8 +117,8 @@ func sorted(text string) []string {
 	return lines
 }
 
-// TestGrep compares "binnacle grep" with grep over the files.
-func TestGrep(t *testing.T) {
+// TestLogsGrep compares "binnacle grep" with grep over the files.
+func TestLogsGrep(t *testing.T) {
 	f := &fleet{t: t, root: t.TempDir()}
 	writeCorpus(t, f.root)
 	p := newPipeline(t, f.root)

@@ -4,6 +4,8 @@ package system
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,10 +18,10 @@ import (
 	"github.com/binnacle-obs/binnacle/test/ledger"
 )
 
-// TestLedger writes numbered lines and requires each of them in the embedded
+// TestLogsLedger writes numbered lines and requires each of them in the embedded
 // store exactly once, byte for byte, in order and with its labels, whatever
 // happens on the way.
-func TestLedger(t *testing.T) {
+func TestLogsLedger(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		test func(t *testing.T)
@@ -278,31 +280,30 @@ func ledgerDeleted(t *testing.T) {
 	f.check(t, p.server)
 }
 
-// ledgerInode gives new files the inode numbers of deleted ones: of other pods
-// while the agent runs, and of the same path while it is down.
+// ledgerInode gives the log of a container's next run the inode number that
+// the deleted one of its run before had, while the agent runs and while it is
+// down.
 func ledgerInode(t *testing.T) {
 	f := newFleet(t, 1)
 	p := newPipeline(t, f.root)
 	p.startServer(t)
 	agent := p.startAgent(t)
 	for i := range 5 {
-		old := f.pod(10+2*i, ledger.CRI)
+		old := f.pod(10+i, ledger.CRI)
 		if err := old.Burst(500); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, f.entries(), func() int { return count(p.server) })
-		number := inode(t, old.Path())
 		if i > 2 {
 			agent.stop(t, syscall.SIGKILL)
 		}
-		if err := old.Remove(); err != nil {
+		l, err := ledger.PodLog(f.root, nextRun(t, old), ledger.CRI)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := old.Close(); err != nil {
-			t.Fatal(err)
-		}
-		l := f.withInode(t, 11+2*i, number)
-		if err := l.Burst(100 + 300*i); err != nil {
+		l.Labels["cluster"] = cluster
+		f.logs = append(f.logs, l)
+		if err := l.Burst(100 + 300*i); err != nil { // shorter and longer than before
 			t.Fatal(err)
 		}
 		if i > 2 {
@@ -312,22 +313,40 @@ func ledgerInode(t *testing.T) {
 	f.check(t, p.server)
 }
 
-// withInode makes the log of a pod whose file has an inode number that was
-// free a moment ago, once the last descriptor of it is closed.
-func (f *fleet) withInode(t testing.TB, i int, number uint64) *ledger.Log {
+// nextRun deletes a log and makes an empty one for the container's next run
+// that has the same inode number. That is free once the last descriptor of
+// the old one is closed.
+func nextRun(t testing.TB, old *ledger.Log) ledger.Source {
 	t.Helper()
-	var l *ledger.Log
+	next := old.Source
+	next.Restart++
+	dir := filepath.Dir(old.Path())
+	number := inode(t, old.Path())
+	if err := errors.Join(os.Remove(old.Path()), old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var placeholders []string
 	await(t, "an inode number to come again", func() bool {
-		if l != nil {
-			if err := l.Remove(); err != nil {
+		// Files with other numbers stay: the free ones below ours run out.
+		path := filepath.Join(dir, fmt.Sprint("placeholder-", len(placeholders)))
+		if err := os.WriteFile(path, nil, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if inode(t, path) == number {
+			if err := os.Rename(path, filepath.Join(dir, fmt.Sprint(next.Restart, ".log"))); err != nil {
 				t.Fatal(err)
 			}
-			f.logs = f.logs[:len(f.logs)-1]
+			return true
 		}
-		l = f.pod(i, ledger.CRI)
-		return inode(t, l.Path()) == number
+		placeholders = append(placeholders, path)
+		return false
 	})
-	return l
+	for _, path := range placeholders {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return next
 }
 
 func inode(t testing.TB, path string) uint64 {

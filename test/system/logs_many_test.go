@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestManyPods stores 10,000 pods of 100 lines each.
-func TestManyPods(t *testing.T) {
+// TestLogsManyPods stores 10,000 pods of 100 lines each.
+func TestLogsManyPods(t *testing.T) {
 	const pods, lines = 10_000, 100
 	root := t.TempDir()
 	writePods(t, root, pods, lines)

@@ -37,9 +37,9 @@ func pushLines(n int) []pushed {
 	return lines
 }
 
-// TestPush sends lines by each protocol that servers of logs take and finds
+// TestLogsPush sends lines by each protocol that servers of logs take and finds
 // them again.
-func TestPush(t *testing.T) {
+func TestLogsPush(t *testing.T) {
 	addr := address(t)
 	binnacle(t, addr, "server", "--data-dir", t.TempDir())
 	lines := pushLines(500)
@@ -171,8 +171,8 @@ func otlp(t testing.TB, service string, lines []pushed, encode func(plogotlp.Exp
 	return b
 }
 
-// TestQueryLimits requires of queries that are cut short that they say so.
-func TestQueryLimits(t *testing.T) {
+// TestLogsQueryLimits requires of queries that are cut short that they say so.
+func TestLogsQueryLimits(t *testing.T) {
 	addr := address(t)
 	binnacle(t, addr, "server", "--data-dir", t.TempDir(), "--logs-query-max-bytes", "64KiB")
 	lines := pushLines(5000)
