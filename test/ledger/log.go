@@ -110,7 +110,8 @@ func (l *Log) Write(n int) error {
 }
 
 // Burst adds n entries at full speed, in writes of 64 KiB: a reader sees the
-// file end within a line at any byte.
+// file end within a line at any byte. The writes follow each other at once: a
+// reader need not wait long for the rest of a stack trace.
 func (l *Log) Burst(n int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,14 +120,13 @@ func (l *Log) Burst(n int) error {
 		for _, line := range l.next() {
 			buf.Write(line)
 		}
-		for buf.Len() >= 64<<10 {
-			if _, err := l.file.Write(buf.Next(64 << 10)); err != nil {
-				return err
-			}
+	}
+	for buf.Len() > 0 {
+		if _, err := l.file.Write(buf.Next(64 << 10)); err != nil {
+			return err
 		}
 	}
-	_, err := l.file.Write(buf.Bytes())
-	return err
+	return nil
 }
 
 // next makes the lines of the next entry, or of two entries of both streams

@@ -84,14 +84,11 @@ func (f *fleet) write(ctx context.Context, p pace) {
 }
 
 // rotate rotates every log each interval until ctx ends, as the kubelet does.
-// Every second rotation falls within a long line.
 func (f *fleet) rotate(ctx context.Context, interval time.Duration, keep int) {
 	for _, l := range f.logs {
-		n := 0
 		f.each(ctx, func() error {
 			sleep(ctx, interval)
-			n++
-			return l.Rotate(keep, n%2 == 0)
+			return l.Rotate(keep, false)
 		})
 	}
 }

@@ -31,6 +31,7 @@ func TestLogsLedger(t *testing.T) {
 		{"kill the agent", ledgerKillAgent},
 		{"kill the server", ledgerKillServer},
 		{"rotate every 50 ms", ledgerRotate},
+		{"rotate within long lines", ledgerRotateWithin},
 		{"rotate while the agent is down", ledgerRotateDown},
 		{"copy and truncate", ledgerCopyTruncate},
 		{"full disk", ledgerFullDisk},
@@ -157,6 +158,30 @@ func ledgerRotate(t *testing.T) {
 	f.check(t, p.server)
 }
 
+// ledgerRotateWithin rotates between the parts of long lines, as containerd
+// does: what it has of a line goes to the old file, the rest to the new one.
+func ledgerRotateWithin(t *testing.T) {
+	f := newFleet(t, 4)
+	p := newPipeline(t, f.root)
+	p.startServer(t)
+	agent := p.startAgent(t)
+	for round := range 8 {
+		f.writeFor(300*time.Millisecond, pace{100, 100 * time.Millisecond})
+		if round%4 == 3 {
+			agent.stop(t, syscall.SIGKILL)
+		}
+		for _, l := range f.logs {
+			if err := l.Rotate(1000, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if round%4 == 3 {
+			agent = p.startAgent(t)
+		}
+	}
+	f.check(t, p.server)
+}
+
 // ledgerRotateDown rotates and compresses files that the agent has read in
 // part, and new ones that it has never seen.
 func ledgerRotateDown(t *testing.T) {
@@ -170,7 +195,7 @@ func ledgerRotateDown(t *testing.T) {
 		for range round + 1 {
 			f.writeFor(100*time.Millisecond, pace{100, 100 * time.Millisecond})
 			for _, l := range f.logs {
-				if err := l.Rotate(1000, round == 3); err != nil {
+				if err := l.Rotate(1000, false); err != nil {
 					t.Fatal(err)
 				}
 			}
