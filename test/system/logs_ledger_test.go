@@ -38,6 +38,7 @@ func TestLogsLedger(t *testing.T) {
 		{"folder deleted", ledgerDeleted},
 		{"inode reused", ledgerInode},
 		{"outage", ledgerOutage},
+		{"two servers", ledgerTwoServers},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -395,6 +396,28 @@ func ledgerOutage(t *testing.T) {
 	f.writeFor(length(t, "BINNACLE_TEST_LOGS_OUTAGE", 5*time.Second), pace{300, 400 * time.Millisecond})
 	p.startServer(t)
 	f.check(t, p.server)
+}
+
+// ledgerTwoServers sends to a pair of servers. While one is down the other
+// gets everything without delay; the first catches up.
+func ledgerTwoServers(t *testing.T) {
+	f := newFleet(t, 10)
+	p := newPipeline(t, f.root)
+	second := newPipeline(t, f.root)
+	p.agentArgs = append(p.agentArgs, "--server", "http://"+second.server)
+	p.startServer(t)
+	down := second.startServer(t)
+	agent := p.startAgent(t)
+	f.writeFor(time.Second, pace{200, 200 * time.Millisecond})
+	down.stop(t, syscall.SIGKILL)
+	f.writeFor(3*time.Second, pace{400, 100 * time.Millisecond})
+	f.check(t, p.server)
+	agent.stop(t, syscall.SIGKILL) // the positions of the two are far apart
+	p.startAgent(t)
+	f.writeFor(time.Second, pace{200, 200 * time.Millisecond})
+	f.check(t, p.server)
+	second.startServer(t)
+	f.check(t, second.server)
 }
 
 // length is how long a fault lasts: short, unless an environment variable
