@@ -74,12 +74,12 @@ func (r Report) Err() error {
 		r.Expected, r.Lost, r.Doubled, r.Corrupt, r.Disorder, r.Mislabelled, r.Foreign, strings.Join(r.Examples, "\n"))
 }
 
-// examples bounds what a report says in words.
-const examples = 12
+// examples bounds what a report says in words of each kind of fault.
+const examples = 3
 
 func (c *Checker) note(count *int, format string, args ...any) {
 	*count++
-	if len(c.report.Examples) < examples {
+	if *count <= examples {
 		c.report.Examples = append(c.report.Examples, fmt.Sprintf(format, args...))
 	}
 }
@@ -141,6 +141,11 @@ func difference(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
+func (c *Checker) lost(s *seen, first, last int) {
+	c.note(&c.report.Lost, "lost: %s entries %d to %d of %d", accountKey(s.Source, s.Stream), first, last, s.Entries)
+	c.report.Lost += last - first
+}
+
 // Report tells what is wrong after the last record.
 func (c *Checker) Report() Report {
 	for _, s := range c.order {
@@ -153,8 +158,7 @@ func (c *Checker) Report() Report {
 			for last+1 < s.Entries && !s.found[last+1] {
 				last++
 			}
-			c.note(&c.report.Lost, "lost: %s entries %d to %d of %d", accountKey(s.Source, s.Stream), first, last, s.Entries)
-			c.report.Lost += last - first
+			c.lost(s, first, last)
 			first = last
 		}
 	}
