@@ -21,8 +21,11 @@ type Checker struct {
 	// Ordered requires ascending times. Entries of a stream must come in the
 	// order of their numbers either way.
 	Ordered bool
-	lastAt  int64
-	report  Report
+	// Suffix takes entries before the first record of an account as not asked
+	// for.
+	Suffix bool
+	lastAt int64
+	report Report
 }
 
 // seen is what was found of an account.
@@ -146,12 +149,23 @@ func (c *Checker) lost(s *seen, first, last int) {
 	c.report.Lost += last - first
 }
 
+// Ended tells whether the last entry of every account was found.
+func (c *Checker) Ended() bool {
+	for _, s := range c.order {
+		if s.Entries > 0 && !s.found[s.Entries-1] {
+			return false
+		}
+	}
+	return true
+}
+
 // Report tells what is wrong after the last record.
 func (c *Checker) Report() Report {
 	for _, s := range c.order {
 		c.report.Expected += s.Entries
+		begun := !c.Suffix
 		for first := 0; first < s.Entries; first++ {
-			if s.found[first] {
+			if begun = begun || s.found[first]; s.found[first] || !begun {
 				continue
 			}
 			last := first

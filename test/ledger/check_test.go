@@ -149,3 +149,22 @@ func TestUnordered(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSuffix begins in the middle, where only gaps after that are losses.
+func TestSuffix(t *testing.T) {
+	accounts, records := written(100)
+	c := NewChecker(accounts)
+	c.Suffix = true
+	for i, r := range records[101:] {
+		if i == 30 {
+			continue
+		}
+		if c.Ended() {
+			t.Errorf("ended before record %d", i)
+		}
+		c.Add(r)
+	}
+	if got := c.Report(); got.Lost != 1 || !c.Ended() {
+		t.Errorf("%d lost, want the one in the middle; ended %v", got.Lost, c.Ended())
+	}
+}

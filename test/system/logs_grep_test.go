@@ -4,6 +4,7 @@ package system
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -172,16 +173,19 @@ func TestLogsExitCodes(t *testing.T) {
 	root := t.TempDir()
 	writeCorpus(t, root)
 	p := newPipeline(t, root)
-	p.serverArgs = append(p.serverArgs, "--logs-query-max-bytes", "1MB")
+	p.serverArgs = append(p.serverArgs, "--logs-query-max-bytes", "2MB")
 	p.startServer(t)
 	p.startAgent(t)
-	count := func() int {
-		out, _, _ := client(t, p.server, "grep", "-n", "billing", "--count", "", "--since", "1h")
-		n := 0
-		_, _ = fmt.Sscan(out, &n)
+	stored := func() int {
+		params, n := all(), 0
+		params.Set("query", `{cluster="ledger", namespace="billing"}`)
+		_, err := logLines(context.Background(), p.server, "/loki/api/v1/query_range", params, func(found) error { n++; return nil })
+		if err != nil {
+			return 0
+		}
 		return n
 	}
-	settle(t, 4000, count)
+	settle(t, 4000, stored)
 	for _, c := range []struct {
 		name string
 		args []string

@@ -5,6 +5,7 @@ package system
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ import (
 	"github.com/binnacle-obs/binnacle/test/ledger"
 )
 
-// TestLogsTail follows while lines come in at full speed: what is stored
+// TestLogsTail follows while lines come in: what is stored
 // already and what comes are given once each, without a gap between them.
 func TestLogsTail(t *testing.T) {
 	f := newFleet(t, 20)
@@ -35,45 +36,32 @@ func TestLogsTail(t *testing.T) {
 	defer cancel()
 	writing, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
-	f.write(writing, pace{200, 200 * time.Millisecond})
+	f.write(writing, pace{60, 400 * time.Millisecond})
 	followers := make([]*follower, 4)
 	for i := range followers {
-		followers[i] = newFollower()
-		follow := followLines
+		follow := followFunc(followLines)
 		if i%2 == 1 {
 			follow = followSocket
 		}
+		followers[i] = &follower{suffix: i%2 == 1, arrived: make(chan ledger.Record, 1<<20), ended: make(chan error, 1)}
 		go followers[i].run(ctx, p.server, follow)
 		time.Sleep(time.Second)
 	}
 	f.wg.Wait()
-	want := f.entries()
+	f.check(t, p.server)
 	for i, w := range followers {
-		err := w.await(want)
-		checker := ledger.NewChecker(f.accounts())
-		checker.Ordered = false // of several agents' batches, the last to come may be the older one
-		for _, r := range w.records {
-			checker.Add(r)
-		}
-		report := checker.Report()
-		t.Logf("follower %d: %d records of %d entries", i, report.Records, report.Expected)
-		if err := errors.Join(err, report.Err()); err != nil {
+		if err := w.check(t, f.accounts()); err != nil {
 			t.Errorf("follower %d: %v", i, err)
 		}
 	}
-	cancel()
-	f.check(t, p.server)
 }
 
-// follower keeps what a live tail sends.
+// follower takes what a live tail sends.
 type follower struct {
-	records []ledger.Record
+	// suffix tells that it gets only some of what was there before.
+	suffix  bool
 	arrived chan ledger.Record
 	ended   chan error
-}
-
-func newFollower() *follower {
-	return &follower{arrived: make(chan ledger.Record, 1<<20), ended: make(chan error, 1)}
 }
 
 // followFunc follows everything until ctx ends.
@@ -83,46 +71,53 @@ func (w *follower) run(ctx context.Context, addr string, follow followFunc) {
 	w.ended <- follow(ctx, addr, func(r ledger.Record) { w.arrived <- r })
 }
 
-// await takes records until there are want and half a second brings no other,
-// or there is no further one for a while.
-func (w *follower) await(want int) error {
+// check takes records until the last of each log is there and half a second
+// brings no other, or there is no further one for a while.
+func (w *follower) check(t *testing.T, accounts []ledger.Account) error {
+	c := ledger.NewChecker(accounts)
+	c.Ordered = false // of two batches on their way, the later one may be the first to come
+	c.Suffix = w.suffix
 	for {
 		patience := 30 * time.Second
-		if len(w.records) >= want {
+		if c.Ended() {
 			patience = 500 * time.Millisecond
 		}
 		select {
 		case r := <-w.arrived:
-			w.records = append(w.records, r)
+			c.Add(r)
+			continue
 		case err := <-w.ended:
-			return fmt.Errorf("ended after %d records: %w", len(w.records), err)
+			return fmt.Errorf("ended early: %w", err)
 		case <-time.After(patience):
-			return nil
 		}
+		report := c.Report()
+		t.Logf("%d records of %d entries followed", report.Records, report.Expected)
+		return report.Err()
 	}
 }
 
-// tailParams ask for all that is stored and all that comes.
-func tailParams() url.Values {
+// tailParams ask for what is stored already, so many at most, and all that
+// comes.
+func tailParams(limit string) url.Values {
 	params := all()
 	params.Del("end")
 	params.Del("direction")
-	params.Set("limit", "0")
+	params.Set("limit", limit)
 	return params
 }
 
 func followLines(ctx context.Context, addr string, each func(ledger.Record)) error {
-	_, err := logLines(ctx, addr, "/loki/api/v1/tail", tailParams(), func(r found) error {
+	_, err := logLines(ctx, addr, "/loki/api/v1/tail", tailParams("0"), func(r found) error {
 		each(ledger.Record{Time: r.time, Line: []byte(*r.Line), Labels: r.labels})
 		return nil
 	})
 	return err
 }
 
-// followSocket follows as Loki's clients do.
+// followSocket follows as Loki's clients do, with the highest limit there is.
 func followSocket(ctx context.Context, addr string, each func(ledger.Record)) error {
 	//nolint:bodyclose // the connection takes the body over
-	conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/loki/api/v1/tail?"+tailParams().Encode(), nil)
+	conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/loki/api/v1/tail?"+tailParams("5000").Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -146,6 +141,8 @@ func followSocket(ctx context.Context, addr string, each func(ledger.Record)) er
 		if len(m.Dropped) > 0 {
 			return fmt.Errorf("%d entries were left out", len(m.Dropped))
 		}
+		// Entries of one log stand apart where their levels differ.
+		var records []ledger.Record
 		for _, s := range m.Streams {
 			for _, v := range s.Values {
 				var ns, line string
@@ -156,8 +153,12 @@ func followSocket(ctx context.Context, addr string, each func(ledger.Record)) er
 				if err != nil {
 					return err
 				}
-				each(ledger.Record{Time: at, Line: []byte(line), Labels: s.Stream})
+				records = append(records, ledger.Record{Time: at, Line: []byte(line), Labels: s.Stream})
 			}
+		}
+		slices.SortStableFunc(records, func(a, b ledger.Record) int { return cmp.Compare(a.Time, b.Time) })
+		for _, r := range records {
+			each(r)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,8 +175,11 @@ func otlp(t testing.TB, service string, lines []pushed, encode func(plogotlp.Exp
 // TestLogsQueryLimits requires of queries that are cut short that they say so.
 func TestLogsQueryLimits(t *testing.T) {
 	addr := address(t)
-	binnacle(t, addr, "server", "--data-dir", t.TempDir(), "--logs-query-max-bytes", "64KiB")
+	binnacle(t, addr, "server", "--data-dir", t.TempDir(), "--logs-query-max-bytes", "600KiB")
 	lines := pushLines(5000)
+	for i := range lines {
+		lines[i].line += strings.Repeat(" and so on", 20)
+	}
 	resp, err := http.Post("http://"+addr+"/loki/api/v1/push", "application/json", bytes.NewReader(lokiJSON(t, lines)))
 	if err != nil {
 		t.Fatal(err)
