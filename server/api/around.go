@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"runtime/debug"
 	"strings"
+
+	"github.com/binnacle-obs/binnacle/server/endpoint"
 )
 
 // maxSubscribers bounds the listeners to notifications; upstream's default.
@@ -21,7 +22,7 @@ const maxFormBytes = 4 << 20
 // from panics, and the limits of that kind of request.
 func (a *API) around(prefix string) func(string, http.HandlerFunc) http.HandlerFunc {
 	return func(name string, h http.HandlerFunc) http.HandlerFunc {
-		return a.metrics.instrument(prefix+name, a.recovered(a.limited(name, h)))
+		return a.metrics.Instrument(prefix+name, a.metrics.Recovered(a.opts.Logger, writeInternal, a.limited(name, h)))
 	}
 }
 
@@ -44,42 +45,18 @@ func (a *API) limited(name string, h http.HandlerFunc) http.HandlerFunc {
 	return a.form(h)
 }
 
-// recovered turns a panic into an answer and a log line: a fault met by one
-// request must not end the process for all others.
-func (a *API) recovered(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		res := &response{ResponseWriter: w}
-		defer func() {
-			cause := recover()
-			if cause == nil {
-				return
-			}
-			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(cause) // not a fault: net/http's way to cut a connection
-			}
-			a.metrics.panics.Inc()
-			a.opts.Logger.Error("A request ended in a panic.", "path", r.URL.Path, "panic", cause, "stack", string(debug.Stack()))
-			if res.begun {
-				panic(http.ErrAbortHandler) // the client must not take a torn answer for a whole one
-			}
-			writeError(res, http.StatusInternalServerError, typeInternal, fmt.Sprintf("internal error: %v", cause))
-		}()
-		h(res, r)
-	}
-}
-
 // gated waits for a slot of g, or answers 503.
-func (a *API) gated(g *gate, h http.HandlerFunc) http.HandlerFunc {
+func (a *API) gated(g *endpoint.Gate, h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := g.enter(r.Context()); err != nil {
-			if errors.Is(err, errBusy) { // and not a client that went away
-				a.metrics.rejected.WithLabelValues(reasonBusy).Inc()
+		if err := g.Enter(r.Context()); err != nil {
+			if errors.Is(err, endpoint.ErrBusy) { // and not a client that went away
+				a.metrics.Rejected(endpoint.ReasonBusy)
 			}
 			w.Header().Set("Retry-After", retryAfter)
 			writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())
 			return
 		}
-		defer g.leave()
+		defer g.Leave()
 		h(w, r)
 	}
 }
@@ -107,10 +84,10 @@ func (a *API) form(h http.HandlerFunc) http.HandlerFunc {
 		case err == nil:
 			h(w, r)
 		case errors.As(err, &tooLarge):
-			a.metrics.rejected.WithLabelValues(reasonTooLarge).Inc()
+			a.metrics.Rejected(endpoint.ReasonTooLarge)
 			writeError(w, http.StatusRequestEntityTooLarge, typeBadData, fmt.Sprintf("the form is larger than %d bytes", maxFormBytes))
 		default:
-			a.metrics.rejected.WithLabelValues(reasonBadForm).Inc()
+			a.metrics.Rejected(endpoint.ReasonBadForm)
 			writeError(w, http.StatusBadRequest, typeBadData, fmt.Sprintf("cannot read the parameters: %v", err))
 		}
 	}
