@@ -240,7 +240,7 @@ func TestBadInput(t *testing.T) {
 		{"series without match", "GET", "/api/v1/series", "", "", 400, "bad_data", "no match[] parameter"},
 		{"broken match", "GET", "/api/v1/labels?match[]={", "", "", 400, "bad_data", "parse error"},
 		{"empty label name", "GET", "/api/v1/label/%FF/values", "", "", 400, "bad_data", "invalid label name"},
-		{"large form", "POST", "/api/v1/query", formType, "query=" + strings.Repeat("a", maxFormBytes), 413, "bad_data", "larger than 4194304 bytes"},
+		{"large form", "POST", "/api/v1/query", formType, "query=" + strings.Repeat("a", 4<<20), 413, "bad_data", "larger than 4194304 bytes"},
 		{"broken form", "POST", "/api/v1/query", formType, "query=%zz", 400, "bad_data", `invalid URL escape`},
 		{"broken multipart", "POST", "/api/v1/query", "multipart/form-data", "x", 400, "bad_data", "no multipart boundary"},
 		{"snapshot while disabled", "POST", "/api/v1/admin/tsdb/snapshot", "", "", 500, "unavailable", "admin APIs disabled"},

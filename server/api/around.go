@@ -2,21 +2,13 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"mime"
 	"net/http"
-	"strings"
 
 	"github.com/binnacle-obs/binnacle/server/endpoint"
 )
 
 // maxSubscribers bounds the listeners to notifications; upstream's default.
 const maxSubscribers = 16
-
-// maxFormBytes bounds the form of a query. The longest queries of generated
-// dashboards are some 100 KB.
-const maxFormBytes = 4 << 20
 
 // around returns what surrounds each route below prefix: counting, recovery
 // from panics, and the limits of that kind of request.
@@ -47,18 +39,10 @@ func (a *API) limited(name string, h http.HandlerFunc) http.HandlerFunc {
 
 // gated waits for a slot of g, or answers 503.
 func (a *API) gated(g *endpoint.Gate, h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := g.Enter(r.Context()); err != nil {
-			if errors.Is(err, endpoint.ErrBusy) { // and not a client that went away
-				a.metrics.Rejected(endpoint.ReasonBusy)
-			}
-			w.Header().Set("Retry-After", retryAfter)
-			writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())
-			return
-		}
-		defer g.Leave()
-		h(w, r)
-	}
+	return a.metrics.Gated(g, func(w http.ResponseWriter, err error) {
+		w.Header().Set("Retry-After", retryAfter)
+		writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())
+	}, h)
 }
 
 // timed ends requests that upstream's engine does not end, such as series.
@@ -70,25 +54,9 @@ func (a *API) timed(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// form reads the parameters under a limit. Upstream's handlers would take a
-// form that they cannot read for an empty one.
+// form reads the parameters under a limit.
 func (a *API) form(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
-		err := r.ParseForm()
-		if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && strings.HasPrefix(media, "multipart/") {
-			err = r.ParseMultipartForm(maxFormBytes)
-		}
-		var tooLarge *http.MaxBytesError
-		switch {
-		case err == nil:
-			h(w, r)
-		case errors.As(err, &tooLarge):
-			a.metrics.Rejected(endpoint.ReasonTooLarge)
-			writeError(w, http.StatusRequestEntityTooLarge, typeBadData, fmt.Sprintf("the form is larger than %d bytes", maxFormBytes))
-		default:
-			a.metrics.Rejected(endpoint.ReasonBadForm)
-			writeError(w, http.StatusBadRequest, typeBadData, fmt.Sprintf("cannot read the parameters: %v", err))
-		}
-	}
+	return a.metrics.Form(func(w http.ResponseWriter, code int, message string) {
+		writeError(w, code, typeBadData, message)
+	}, h)
 }
