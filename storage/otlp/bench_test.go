@@ -1,0 +1,98 @@
+package otlp
+
+import (
+	"bytes"
+	"compress/gzip"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/test/corpus"
+)
+
+// benchRecords are a megabyte of lines of ten containers, as a lane of a
+// shipper puts them together.
+func benchRecords() (records []storage.Record, raw int) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for c := range 10 {
+		container := corpus.Container{Number: c}
+		var streams [2]*storage.Stream
+		for i, name := range []string{"stdout", "stderr"} {
+			streams[i] = &storage.Stream{Labels: labels.FromStrings(
+				storage.LabelCluster, "production", storage.LabelNode, "node-17.example.internal", storage.LabelNamespace, container.Namespace(),
+				storage.LabelPod, container.Pod(), storage.LabelUID, container.UID(), storage.LabelContainer, container.Name(),
+				storage.LabelRestart, "0", storage.LabelStream, name, storage.LabelWorkload, "workload", storage.LabelWorkloadType, "deployment",
+			)}
+		}
+		offset := int64(123456789)
+		for n := range int64(500) {
+			which := 0
+			if n%20 == 19 {
+				which = 1
+			}
+			at = at.Add(time.Duration(n*7919%999983) * time.Microsecond / 1000)
+			line := container.Shape.AppendText(nil, c, n)
+			cri := len(container.AppendCRI(nil, n, at))
+			records = append(records, storage.Record{
+				Stream: streams[which], Time: at.UnixNano(), Source: storage.SourceID{byte(c), byte(which), 7, 8, 9}, Offset: offset,
+				Line: line, Level: storage.DetectLevel(line),
+			})
+			offset += int64(cri)
+			raw += cri
+		}
+	}
+	return records, raw
+}
+
+func BenchmarkEncode(b *testing.B) {
+	records, raw := benchRecords()
+	body := Encode(nil, records)
+	b.SetBytes(int64(raw))
+	b.ReportAllocs()
+	for b.Loop() {
+		body = Encode(body[:0], records)
+	}
+	b.ReportMetric(float64(len(body))/float64(raw), "out/raw")
+}
+
+// BenchmarkCompress is why the client uses zstd.
+func BenchmarkCompress(b *testing.B) {
+	records, raw := benchRecords()
+	body := Encode(nil, records)
+	var packed []byte
+	run := func(name string, pack func()) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(raw))
+			b.ReportAllocs()
+			for b.Loop() {
+				pack()
+			}
+			b.ReportMetric(float64(len(packed))/float64(raw), "out/raw")
+		})
+	}
+	for _, window := range []int{64 << 10, 256 << 10, 1 << 20, 4 << 20} {
+		for _, ent := range []bool{false, true} {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(window), zstd.WithNoEntropyCompression(ent))
+		if err != nil {
+			b.Fatal(err)
+		}
+		name := "zstd"
+		if ent { name = "zstd-noent" }
+		run(name+string(rune('0'+window>>20)), func() { packed = e.EncodeAll(body, packed[:0]) })
+		}
+	}
+	run("s2", func() { packed = s2.Encode(packed[:cap(packed)], body) })
+	run("snappy", func() { packed = s2.EncodeSnappy(packed[:cap(packed)], body) })
+	run("s2better", func() { packed = s2.EncodeBetter(packed[:cap(packed)], body) })
+	run("gzip", func() {
+		var out bytes.Buffer
+		w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+		_, _ = w.Write(body)
+		_ = w.Close()
+		packed = out.Bytes()
+	})
+}
