@@ -9,10 +9,20 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/prometheus/model/labels"
+	"golang.org/x/sys/unix"
 
 	"github.com/binnacle-obs/binnacle/storage"
 	"github.com/binnacle-obs/binnacle/test/corpus"
 )
+
+// cpuTime is that of the process.
+func cpuTime() time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &now); err != nil {
+		panic(err)
+	}
+	return time.Duration(now.Nano())
+}
 
 // benchRecords are a megabyte of lines of ten containers, as a lane of a
 // shipper puts them together.
@@ -53,9 +63,11 @@ func BenchmarkEncode(b *testing.B) {
 	body := Encode(nil, records)
 	b.SetBytes(int64(raw))
 	b.ReportAllocs()
+	start := cpuTime()
 	for b.Loop() {
 		body = Encode(body[:0], records)
 	}
+	b.ReportMetric(float64(cpuTime()-start)/1e9/float64(b.N)/float64(raw)*(1<<30), "CPU-s/GiB")
 	b.ReportMetric(float64(len(body))/float64(raw), "out/raw")
 }
 
@@ -68,21 +80,25 @@ func BenchmarkCompress(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(raw))
 			b.ReportAllocs()
+			start := cpuTime()
 			for b.Loop() {
 				pack()
 			}
+			b.ReportMetric(float64(cpuTime()-start)/1e9/float64(b.N)/float64(raw)*(1<<30), "CPU-s/GiB")
 			b.ReportMetric(float64(len(packed))/float64(raw), "out/raw")
 		})
 	}
 	for _, window := range []int{64 << 10, 256 << 10, 1 << 20, 4 << 20} {
 		for _, ent := range []bool{false, true} {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(window), zstd.WithNoEntropyCompression(ent))
-		if err != nil {
-			b.Fatal(err)
-		}
-		name := "zstd"
-		if ent { name = "zstd-noent" }
-		run(name+string(rune('0'+window>>20)), func() { packed = e.EncodeAll(body, packed[:0]) })
+			e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(window), zstd.WithNoEntropyCompression(ent))
+			if err != nil {
+				b.Fatal(err)
+			}
+			name := "zstd"
+			if ent {
+				name = "zstd-noent"
+			}
+			run(name+string(rune('0'+window>>20)), func() { packed = e.EncodeAll(body, packed[:0]) })
 		}
 	}
 	run("s2", func() { packed = s2.Encode(packed[:cap(packed)], body) })

@@ -75,10 +75,12 @@ func (s Shape) AppendText(dst []byte, container int, n int64) []byte {
 		dst = append(dst, ' ')
 		key := keys[random%uint64(len(keys))]
 		dst = append(dst, key...)
-		switch key[len(key)-1] {
-		case '=':
-			dst = strconv.AppendUint(dst, random>>32, 16)
-		case '/', ':', '.':
+		switch {
+		case key == "trace_id=":
+			dst = strconv.AppendUint(dst, random, 16)
+		case key[len(key)-1] == '=':
+			dst = strconv.AppendUint(dst, random>>32%1000, 10)
+		case key[len(key)-1] == '/':
 			dst = strconv.AppendUint(dst, random>>32%10000, 10)
 		}
 	}
