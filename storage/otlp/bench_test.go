@@ -1,13 +1,10 @@
 package otlp
 
 import (
-	"bytes"
-	"compress/gzip"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/s2"
-	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sys/unix"
 
@@ -67,48 +64,46 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		body = Encode(body[:0], records)
 	}
-	b.ReportMetric(float64(cpuTime()-start)/1e9/float64(b.N)/float64(raw)*(1<<30), "CPU-s/GiB")
+	reportCPU(b, start, raw)
 	b.ReportMetric(float64(len(body))/float64(raw), "out/raw")
 }
 
-// BenchmarkCompress is why the client uses zstd.
+// BenchmarkCompress is why codings has its order.
 func BenchmarkCompress(b *testing.B) {
 	records, raw := benchRecords()
 	body := Encode(nil, records)
-	var packed []byte
-	run := func(name string, pack func()) {
-		b.Run(name, func(b *testing.B) {
+	for _, c := range append([]coding{{"s2", packS2}}, codings[:]...) {
+		b.Run(c.name, func(b *testing.B) {
+			packed := c.pack(nil, body)
 			b.SetBytes(int64(raw))
 			b.ReportAllocs()
 			start := cpuTime()
 			for b.Loop() {
-				pack()
+				packed = c.pack(packed[:0], body)
 			}
-			b.ReportMetric(float64(cpuTime()-start)/1e9/float64(b.N)/float64(raw)*(1<<30), "CPU-s/GiB")
+			reportCPU(b, start, raw)
 			b.ReportMetric(float64(len(packed))/float64(raw), "out/raw")
 		})
 	}
-	for _, window := range []int{64 << 10, 256 << 10, 1 << 20, 4 << 20} {
-		for _, ent := range []bool{false, true} {
-			e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(window), zstd.WithNoEntropyCompression(ent))
-			if err != nil {
-				b.Fatal(err)
-			}
-			name := "zstd"
-			if ent {
-				name = "zstd-noent"
-			}
-			run(name+string(rune('0'+window>>20)), func() { packed = e.EncodeAll(body, packed[:0]) })
+}
+
+func packS2(dst, src []byte) []byte { return s2.Encode(dst[:cap(dst)], src) }
+
+func BenchmarkDecode(b *testing.B) {
+	records, raw := benchRecords()
+	body := Encode(nil, records)
+	options := DecodeOptions{Streams: NewStreams(100)}
+	b.SetBytes(int64(raw))
+	b.ReportAllocs()
+	start := cpuTime()
+	for b.Loop() {
+		if _, err := Decode(body, options); err != nil {
+			b.Fatal(err)
 		}
 	}
-	run("s2", func() { packed = s2.Encode(packed[:cap(packed)], body) })
-	run("snappy", func() { packed = s2.EncodeSnappy(packed[:cap(packed)], body) })
-	run("s2better", func() { packed = s2.EncodeBetter(packed[:cap(packed)], body) })
-	run("gzip", func() {
-		var out bytes.Buffer
-		w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-		_, _ = w.Write(body)
-		_ = w.Close()
-		packed = out.Bytes()
-	})
+	reportCPU(b, start, raw)
+}
+
+func reportCPU(b *testing.B, start time.Duration, raw int) {
+	b.ReportMetric((cpuTime()-start).Seconds()/float64(b.N)/float64(raw)*(1<<30), "CPU-s/GiB")
 }

@@ -78,6 +78,8 @@ type decoder struct {
 	options DecodeOptions
 	batch   Batch
 	offsets []int64 // of the current scope of ours
+	// expected is the end of the line before, to which an offset is relative.
+	expected int64
 }
 
 // field is one field of a message: the value is bytes or bits, by its kind.
@@ -204,7 +206,7 @@ func (d *decoder) scopeLogs(resource, message []byte) error {
 // identity reads what a scope of ours says about its records: their source and
 // offsets.
 func (d *decoder) identity(s *scope, records int) error {
-	d.offsets = d.offsets[:0]
+	d.offsets, d.expected = d.offsets[:0], 0
 	if !s.ours || s.source.IsZero() {
 		return nil
 	}
@@ -235,7 +237,8 @@ func (d *decoder) record(f field, stream *storage.Stream, s *scope, n int) error
 		return err
 	}
 	r := storage.Record{Stream: stream, Level: storage.LevelOfSeverity(in.severity)}
-	if err := d.line(&r, in.body); err != nil {
+	length, err := d.line(&r, in.body, s.ours)
+	if err != nil {
 		return fmt.Errorf("body: %w", err)
 	}
 	if s.ours {
@@ -248,11 +251,8 @@ func (d *decoder) record(f field, stream *storage.Stream, s *scope, n int) error
 	}
 	if len(d.offsets) > 0 {
 		r.Source = s.source
-		r.Offset = d.offsets[n]
-		if n > 0 {
-			last := &d.batch.Records[len(d.batch.Records)-1]
-			r.Offset += last.Offset + int64(last.Size)
-		}
+		r.Offset = d.expected + d.offsets[n]
+		d.expected = r.Offset + int64(length)
 	}
 	d.batch.Records = append(d.batch.Records, r)
 	return nil

@@ -106,33 +106,38 @@ func (d *decoder) attributes(to []labels.Label, messages [][]byte, rename func(s
 	return to, nil
 }
 
-// line sets the text of a record from the AnyValue of its body.
-func (d *decoder) line(r *storage.Record, body []byte) error {
+// line sets the text of a record from the AnyValue of its body, and returns how
+// long it was. Lines of our own are as long as agents allow.
+func (d *decoder) line(r *storage.Record, body []byte, ours bool) (length int, err error) {
 	v, err := lastField(body)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	line := v.bytes
-	if v.number != anyString && !isBytes(v) {
-		if line, err = text(body); err != nil {
-			return err
-		}
-	} else if _, err := v.message("value"); err != nil {
-		return err
+	if v.number == anyString || v.number == anyBytes {
+		_, err = v.message("value")
+	} else {
+		line, err = text(body)
 	}
+	if err != nil {
+		return 0, err
+	}
+	length = len(line)
 	line, replaced := clean(line)
-	line, truncated := cut(line, maxLine)
 	if replaced {
 		d.batch.Replaced++
 		r.Flags |= storage.FlagReplaced
 	}
-	if truncated {
-		d.batch.Truncated++
-		r.Flags |= storage.FlagTruncated
+	if !ours {
+		truncated := false
+		if line, truncated = cut(line, maxLine); truncated {
+			d.batch.Truncated++
+			r.Flags |= storage.FlagTruncated
+		}
 	}
 	r.Line = line
 	r.Size = int32(len(line))
-	return nil
+	return length, nil
 }
 
 // ours completes a record that Encode has written.
