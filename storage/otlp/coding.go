@@ -18,8 +18,8 @@ type coding struct {
 // codings in the order in which they are tried. Snappy's block format comes
 // first: of logs it leaves a third more bytes than zstd's fastest level but
 // needs less than half of its CPU time, and compression is most of what an
-// agent does (BenchmarkCompress: 3.1, 6.4 and 16 CPU-s/GiB for snappy, zstd and
-// gzip, to 0.29, 0.23 and 0.26 of the size). The agent shares a node with the
+// agent does (BenchmarkCompress: 2.6, 5.4 and 7.3 CPU-s/GiB for snappy, zstd and
+// gzip, to 0.29, 0.23 and 0.25 of the size). The agent shares a node with the
 // workloads it observes, while 0.29 of their logs is little traffic. S2, a
 // superset of snappy, is hardly better, and only snappy is known to others.
 // OTLP obliges every receiver to take gzip.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -78,6 +79,7 @@ type decoder struct {
 	options DecodeOptions
 	batch   Batch
 	offsets []int64 // of the current scope of ours
+	in      incoming // the current record
 	// expected is the end of the line before, to which an offset is relative.
 	expected int64
 }
@@ -190,6 +192,7 @@ func (d *decoder) scopeLogs(resource, message []byte) error {
 	if err != nil {
 		return fmt.Errorf("resource: %w", err)
 	}
+	d.batch.Records = slices.Grow(d.batch.Records, records)
 	n := 0
 	return fields(message, func(f field) error {
 		if f.number != scopeLogsRecords {
@@ -232,7 +235,7 @@ func (d *decoder) record(f field, stream *storage.Stream, s *scope, n int) error
 	if err != nil {
 		return err
 	}
-	in := incoming{}
+	in := &d.in
 	if err := in.read(message); err != nil {
 		return err
 	}
@@ -242,9 +245,9 @@ func (d *decoder) record(f field, stream *storage.Stream, s *scope, n int) error
 		return fmt.Errorf("body: %w", err)
 	}
 	if s.ours {
-		err = d.ours(&r, &in)
+		err = d.ours(&r, in)
 	} else {
-		err = d.foreign(&r, &in, s)
+		err = d.foreign(&r, in, s)
 	}
 	if err != nil {
 		return err
@@ -260,17 +263,16 @@ func (d *decoder) record(f field, stream *storage.Stream, s *scope, n int) error
 
 // incoming are the fields of a LogRecord that are used.
 type incoming struct {
-	time, observed       uint64
-	severity             int32
-	severityText, event  []byte
-	body                 []byte
-	attributes           [][]byte
-	traceID, spanID      []byte
-	attributesBeforehand [8][]byte // room for a few attributes
+	time, observed      uint64
+	severity            int32
+	severityText, event []byte
+	body                []byte
+	attributes          [][]byte
+	traceID, spanID     []byte
 }
 
 func (in *incoming) read(message []byte) error {
-	in.attributes = in.attributesBeforehand[:0]
+	*in = incoming{attributes: in.attributes[:0]}
 	return fields(message, func(f field) (err error) {
 		switch f.number {
 		case recordTime:
