@@ -1,0 +1,39 @@
+package logql
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/prometheus/common/model"
+)
+
+// parseDuration reads what Go's time package reads (1h30m, 1.5s, 20ms) and
+// Prometheus' units (1d, 2w, 1y).
+func parseDuration(s string) (time.Duration, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		return d, nil
+	}
+	d, err := model.ParseDuration(s)
+	return time.Duration(d), err
+}
+
+// formatDuration writes d so that parseDuration reads it, in the units that
+// people write.
+func formatDuration(d time.Duration) string {
+	if d >= 0 && d%time.Millisecond == 0 {
+		return model.Duration(d).String()
+	}
+	return d.String()
+}
+
+var errBytes = errors.New("not a size such as 10KB or 1.5MiB")
+
+// parseBytes reads a size: 5b, 10KB (1000), 1.5MiB (1024).
+func parseBytes(s string) (uint64, error) {
+	if strings.ContainsRune(s, ',') {
+		return 0, errBytes
+	}
+	return humanize.ParseBytes(s)
+}
