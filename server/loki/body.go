@@ -22,6 +22,13 @@ func (e *bodyTooLargeError) Error() string {
 	return fmt.Sprintf("the body is larger than %d bytes; send fewer records at a time", e.limit)
 }
 
+// encodingError says that a body is packed in a way that is not known.
+type encodingError struct{ encoding string }
+
+func (e *encodingError) Error() string {
+	return fmt.Sprintf("Content-Encoding %q is not supported; gzip, deflate, snappy, zstd and none are", e.encoding)
+}
+
 // readBody returns the unpacked body of a request, of at most limit bytes.
 func readBody(r *http.Request, limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
@@ -54,7 +61,7 @@ func readBody(r *http.Request, limit int) ([]byte, error) {
 		}
 		return unsnap(packed, limit)
 	default:
-		return nil, badRequest("Content-Encoding %q is not supported; gzip, deflate, snappy, zstd and none are", encoding)
+		return nil, &encodingError{encoding}
 	}
 }
 

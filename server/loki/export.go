@@ -32,5 +32,8 @@ func (h *Handler) serveLines(w http.ResponseWriter, r *http.Request, p params, q
 	if err != nil {
 		_, failure = h.explain(ctx, err)
 	}
-	out.end(stats, c, failure)
+	if c.reason == cutLimit {
+		c.warning = "" // it is what was asked for, and "more" says it
+	}
+	out.end(stats, c.reason == cutLimit, c.warnings(), failure)
 }

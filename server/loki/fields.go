@@ -29,11 +29,7 @@ func (h *Handler) sample(r *http.Request) (found *detection, limit int, err erro
 	if p.Get("query") != "" {
 		q.Text = p.Get("query")
 	}
-	metric, err := h.admit(q.Text)
-	if err == nil && metric {
-		err = badRequest("a log query is needed, a metric query has no fields")
-	}
-	if err != nil {
+	if err = h.admitLogs(q.Text); err != nil {
 		return nil, 0, err
 	}
 	if q.Start, q.End, err = p.span(sinceQuery); err != nil {

@@ -38,8 +38,9 @@ type lineWriter struct {
 	begun   bool
 	closed  bool
 	entries int64
-	line    []byte // scratch
-	err     error  // of the connection
+	last    time.Time // of the last line
+	line    []byte    // scratch
+	err     error     // of the connection
 }
 
 // newLineWriter returns an answer whose header is sent with the first line.
@@ -56,7 +57,7 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 
 // start sets the header and builds the writers. mu is held.
 func (l *lineWriter) start() {
-	l.begun = true
+	l.begun, l.last = true, time.Now()
 	header := l.w.Header()
 	header.Set("Content-Type", linesType)
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -79,11 +80,11 @@ func (l *lineWriter) hasBegun() bool {
 	return l.begun
 }
 
-// written is how many entries were written.
-func (l *lineWriter) written() int64 {
+// quiet is how long no line has been written.
+func (l *lineWriter) quiet() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.entries
+	return time.Since(l.last)
 }
 
 // entry writes a line for e.
@@ -106,6 +107,7 @@ func (l *lineWriter) append() error {
 	if _, l.err = l.out.Write(l.line); l.err != nil {
 		return l.err
 	}
+	l.last = time.Now()
 	if !l.waiting {
 		l.waiting = true
 		if l.timer == nil {
@@ -171,14 +173,15 @@ func (l *lineWriter) progress(dropped int64) error {
 	return l.send()
 }
 
-// end writes the last line, which tells how the query ended.
-func (l *lineWriter) end(stats logql.Stats, c cut, failure string) {
+// end writes the last line, which tells how the query ended. more says that
+// there are entries beyond the limit.
+func (l *lineWriter) end(stats logql.Stats, more bool, warnings []string, failure string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := append(l.line[:0], `{"end":{"entries":`...)
 	b = strconv.AppendInt(b, l.entries, 10)
 	b = append(b, `,"more":`...)
-	b = strconv.AppendBool(b, c.reason == cutLimit)
+	b = strconv.AppendBool(b, more)
 	b = append(b, `,"stats":{"lines":`...)
 	b = strconv.AppendInt(b, stats.Lines, 10)
 	b = append(b, `,"bytes":`...)
@@ -190,10 +193,7 @@ func (l *lineWriter) end(stats logql.Stats, c cut, failure string) {
 	b = append(b, `,"seconds":`...)
 	b = strconv.AppendFloat(b, stats.Took.Seconds(), 'f', -1, 64)
 	b = append(b, `},"warnings":`...)
-	if c.reason == cutLimit {
-		c.warning = "" // it is what was asked for, and "more" says it
-	}
-	b = appendStrings(b, c.warnings())
+	b = appendStrings(b, warnings)
 	b = append(b, `,"error":`...)
 	b = appendString(b, failure)
 	l.line = append(b, "}}\n"...)

@@ -12,14 +12,11 @@ import (
 	"time"
 
 	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/storage/otlp"
 )
 
-const (
-	// Prefix is the path of the API.
-	Prefix = "/loki/api/v1"
-	// OTLPPath takes OpenTelemetry logs.
-	OTLPPath = "/otlp/v1/logs"
-)
+// Prefix is the path of the API; otlp.Path is served beside it.
+const Prefix = "/loki/api/v1"
 
 // Handler serves the routes; build it by New.
 type Handler struct {
@@ -28,9 +25,11 @@ type Handler struct {
 	reads   *endpoint.Gate
 	writes  *endpoint.Gate
 	tails   *endpoint.Gate
-	streams *streamCache
-	now     func() time.Time
-	mux     *http.ServeMux
+	// streams are those of push requests, resources those of OTLP.
+	streams   *streamCache
+	resources *otlp.Streams
+	now       func() time.Time
+	mux       *http.ServeMux
 }
 
 // New builds the routes over the given parts.
@@ -40,14 +39,15 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		opts:    o,
-		metrics: newMetrics(o.Registerer),
-		reads:   endpoint.NewGate(o.QueryConcurrency),
-		writes:  endpoint.NewGate(o.WriteConcurrency),
-		tails:   endpoint.NewGate(o.MaxTails),
-		streams: newStreamCache(maxCachedStreams),
-		now:     time.Now,
-		mux:     http.NewServeMux(),
+		opts:      o,
+		metrics:   newMetrics(o.Registerer),
+		reads:     endpoint.NewGate(o.QueryConcurrency),
+		writes:    endpoint.NewGate(o.WriteConcurrency),
+		tails:     endpoint.NewGate(o.MaxTails),
+		streams:   newStreamCache(maxCachedStreams),
+		resources: otlp.NewStreams(maxCachedStreams),
+		now:       time.Now,
+		mux:       http.NewServeMux(),
 	}
 	h.routes()
 	return h, nil
@@ -78,7 +78,7 @@ func (h *Handler) routes() {
 	h.handle(Prefix+"/tail", h.form(h.serveTail), http.MethodGet)
 	h.handle(Prefix+"/status/buildinfo", h.serveBuildInfo, http.MethodGet)
 	h.handle(Prefix+"/push", h.gated(h.writes, h.servePush), http.MethodPost)
-	h.handle(OTLPPath, h.gated(h.writes, h.serveOTLP), http.MethodPost)
+	h.handle(otlp.Path, h.gated(h.writes, h.serveOTLP), http.MethodPost)
 }
 
 // handle registers f, counted and safe from panics.

@@ -166,7 +166,7 @@ func (h *Handler) serveDetectedLabels(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serveFormatQuery(w http.ResponseWriter, r *http.Request) {
 	text, err := h.params(r).query()
 	if err == nil {
-		text, err = h.opts.Language.Format(text)
+		text, err = format(text)
 	}
 	if err != nil {
 		h.fail(w, r, err)

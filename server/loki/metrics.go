@@ -5,11 +5,15 @@ import "github.com/prometheus/client_golang/prometheus"
 // Values of the label `reason` of binnacle_log_ingest_rejected_records_total;
 // the reasons of stores come on top.
 const (
-	reasonLineTooLong  = "line_too_long"
-	reasonTooNew       = "too_new"
-	reasonLabels       = "labels"
-	reasonMalformed    = "malformed"
-	reasonTooManyInOne = "too_many_entries"
+	reasonLineTooLong = "line_too_long"
+	reasonTooNew      = "too_new"
+	reasonLabels      = "labels"
+)
+
+// Values of the label `change` of binnacle_log_ingest_changed_records_total.
+const (
+	changeReplaced  = "replaced"
+	changeTruncated = "truncated"
 )
 
 // Values of the label `reason` of binnacle_log_queries_cut_total.
@@ -23,7 +27,7 @@ type metrics struct {
 	accepted *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
 	rejected *prometheus.CounterVec
-	replaced prometheus.Counter
+	changed  *prometheus.CounterVec
 	retried  prometheus.Counter
 	cut      *prometheus.CounterVec
 	tails    prometheus.Gauge
@@ -44,10 +48,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "binnacle_log_ingest_rejected_records_total",
 			Help: "Log records received and refused for good, by reason.",
 		}, []string{"reason"}),
-		replaced: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "binnacle_log_ingest_replaced_records_total",
-			Help: "Log records received with invalid UTF-8 or NUL bytes, which were replaced.",
-		}),
+		changed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "binnacle_log_ingest_changed_records_total",
+			Help: "Log records received that were changed: replaced (invalid UTF-8 or NUL bytes), or truncated (too long a line or attribute).",
+		}, []string{"change"}),
 		retried: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "binnacle_log_ingest_retried_records_total",
 			Help: "Log records that the store could not take at once and that were tried again within their request.",
@@ -69,12 +73,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.accepted.WithLabelValues(protocol)
 		m.bytes.WithLabelValues(protocol)
 	}
-	for _, reason := range []string{reasonLineTooLong, reasonTooNew, reasonLabels, reasonMalformed, reasonTooManyInOne} {
+	for _, reason := range []string{reasonLineTooLong, reasonTooNew, reasonLabels} {
 		m.rejected.WithLabelValues(reason)
+	}
+	for _, change := range []string{changeReplaced, changeTruncated} {
+		m.changed.WithLabelValues(change)
 	}
 	for _, reason := range []string{cutLimit, cutBytes, cutEngine} {
 		m.cut.WithLabelValues(reason)
 	}
-	reg.MustRegister(m.accepted, m.bytes, m.rejected, m.replaced, m.retried, m.cut, m.tails, m.dropped)
+	reg.MustRegister(m.accepted, m.bytes, m.rejected, m.changed, m.retried, m.cut, m.tails, m.dropped)
 	return m
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/binnacle-obs/binnacle/server/endpoint"
 	"github.com/binnacle-obs/binnacle/server/logql"
@@ -32,31 +31,11 @@ const (
 	DefaultMaxFuture         = 10 * time.Minute
 )
 
-// Language reads texts of LogQL. What is wrong with a text is told by a
-// *logql.ParseError.
-type Language interface {
-	// IsMetric tells whether text is a query whose result are numbers, and not
-	// log lines.
-	IsMetric(text string) (bool, error)
-	// Selector returns the matchers of a text that is a stream selector and
-	// nothing else; none for "{}".
-	Selector(text string) ([]*labels.Matcher, error)
-	// Format returns text as one would write it.
-	Format(text string) (string, error)
-}
-
-// DecodeOTLP decodes an unpacked OTLP request for logs. The content type is
-// application/x-protobuf or application/json. The records point into body.
-type DecodeOTLP func(contentType string, body []byte) ([]storage.Record, error)
-
-// Options configure a Handler. The first three fields must be set; the zero
-// value of any other is its default.
+// Options configure a Handler. The first two fields must be set; the zero value
+// of any other is its default.
 type Options struct {
 	Store     storage.LogStore
 	Evaluator logql.Evaluator
-	Language  Language
-	// DecodeOTLP may be nil: OTLP requests are answered by 501 then.
-	DecodeOTLP DecodeOTLP
 	// Version is shown by status/buildinfo as the revision.
 	Version string
 
@@ -92,8 +71,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	if o.Store == nil || o.Evaluator == nil || o.Language == nil {
-		return o, errors.New("server/loki: Store, Evaluator and Language of Options must be set")
+	if o.Store == nil || o.Evaluator == nil {
+		return o, errors.New("server/loki: Store and Evaluator of Options must be set")
 	}
 	setDefault(&o.QueryTimeout, DefaultQueryTimeout)
 	setDefault(&o.ExportTimeout, DefaultExportTimeout)

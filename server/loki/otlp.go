@@ -2,7 +2,6 @@ package loki
 
 import (
 	"encoding/json"
-	"errors"
 	"mime"
 	"net/http"
 	"strconv"
@@ -10,7 +9,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/storage/otlp"
 )
 
 // ownAgent is how the User-Agent of binnacle's own agents begins. They keep
@@ -29,24 +28,23 @@ func (h *Handler) serveOTLP(w http.ResponseWriter, r *http.Request) {
 		answer.fail(http.StatusUnsupportedMediaType, "Content-Type must be "+protobufType+" or application/json")
 		return
 	}
-	if h.opts.DecodeOTLP == nil {
-		answer.fail(http.StatusNotImplemented, "OTLP logs are not taken here")
-		return
-	}
 	body, err := readBody(r, h.opts.MaxBodyBytes)
 	if err != nil {
 		answer.fail(h.bodyStatus(err), err.Error())
 		return
 	}
-	records, err := h.opts.DecodeOTLP(media, body)
-	if errors.Is(err, storage.ErrTooLarge) {
-		err = &tooManyError{h.opts.MaxEntriesPerPush}
+	decode := otlp.Decode
+	if answer.json {
+		decode = otlp.DecodeJSON
 	}
+	batch, err := decode(body, otlp.DecodeOptions{MaxRecords: h.opts.MaxEntriesPerPush, Now: h.now().UnixNano(), Streams: h.resources})
 	if err != nil {
 		answer.fail(h.bodyStatus(err), err.Error())
 		return
 	}
-	res := h.store(r.Context(), protocolOTLP, records)
+	h.metrics.changed.WithLabelValues(changeReplaced).Add(float64(batch.Replaced))
+	h.metrics.changed.WithLabelValues(changeTruncated).Add(float64(batch.Truncated))
+	res := h.store(r.Context(), protocolOTLP, batch.Records)
 	switch {
 	case res.full && strings.HasPrefix(r.UserAgent(), ownAgent):
 		answer.fail(http.StatusInsufficientStorage, res.text)
@@ -66,14 +64,8 @@ type otlpAnswer struct {
 	json bool
 }
 
-// Numbers of fields of ExportLogsServiceResponse, of its
-// ExportLogsPartialSuccess, and of google.rpc.Status.
-const (
-	responsePartial = 1
-	partialRejected = 1
-	partialMessage  = 2
-	statusMessage   = 2
-)
+// statusMessage is the number of the field message of google.rpc.Status.
+const statusMessage = 2
 
 // ok says that all but rejected records are stored.
 func (a otlpAnswer) ok(rejected int, message string) {
@@ -84,14 +76,8 @@ func (a otlpAnswer) ok(rejected int, message string) {
 	case a.json:
 		body = []byte(`{"partialSuccess":{"rejectedLogRecords":"` + strconv.Itoa(rejected) + `","errorMessage":`)
 		body = append(appendString(body, message), "}}"...)
-	case rejected > 0:
-		var partial []byte
-		partial = protowire.AppendTag(partial, partialRejected, protowire.VarintType)
-		partial = protowire.AppendVarint(partial, uint64(rejected))
-		partial = protowire.AppendTag(partial, partialMessage, protowire.BytesType)
-		partial = protowire.AppendString(partial, strings.ToValidUTF8(message, "\ufffd"))
-		body = protowire.AppendTag(body, responsePartial, protowire.BytesType)
-		body = protowire.AppendBytes(body, partial)
+	default:
+		body = otlp.AppendResponse(nil, rejected, strings.ToValidUTF8(message, "\ufffd"))
 	}
 	a.write(http.StatusOK, body)
 }

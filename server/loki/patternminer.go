@@ -130,7 +130,7 @@ func patternTokens(line string) []string {
 }
 
 func inWord(r rune) bool {
-	return r > '~' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.:/+@%-", r)
+	return r > '~' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./+@%-", r)
 }
 
 // patterns returns what was found, the most frequent first. Patterns that
@@ -165,14 +165,18 @@ func (m *patternMiner) patterns() []pattern {
 }
 
 // joinTokens writes neighbours that stand for anything once: the pattern
-// syntax does not allow one after the other.
+// syntax does not allow one after the other, and the parts of a time of day are
+// one value.
 func joinTokens(tokens []string) string {
 	var b strings.Builder
 	for i, token := range tokens {
-		if token == anything && i > 0 && tokens[i-1] == anything {
-			continue
+		after := i > 0 && tokens[i-1] == anything
+		switch {
+		case token == anything && (after || i > 1 && tokens[i-1] == ":" && tokens[i-2] == anything):
+		case token == ":" && after && i+1 < len(tokens) && tokens[i+1] == anything:
+		default:
+			b.WriteString(token)
 		}
-		b.WriteString(token)
 	}
 	return b.String()
 }

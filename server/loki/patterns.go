@@ -71,11 +71,7 @@ func (h *Handler) patternQuery(p params) (q logql.Query, step time.Duration, err
 	if q.Text, err = p.query(); err != nil {
 		return q, 0, err
 	}
-	metric, err := h.admit(q.Text)
-	if err == nil && metric {
-		err = badRequest("a log query is needed, a metric query has no lines")
-	}
-	if err != nil {
+	if err = h.admitLogs(q.Text); err != nil {
 		return q, 0, err
 	}
 	if q.Start, q.End, err = p.span(sinceQuery); err != nil {

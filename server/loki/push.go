@@ -1,10 +1,12 @@
 package loki
 
 import (
+	"errors"
 	"mime"
 	"net/http"
 
 	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/storage"
 )
 
 // Values of the label `protocol` of metrics.
@@ -26,7 +28,7 @@ func (h *Handler) servePush(w http.ResponseWriter, r *http.Request) {
 	for reason, n := range batch.refused {
 		h.metrics.rejected.WithLabelValues(reason).Add(float64(n))
 	}
-	h.metrics.replaced.Add(float64(batch.replaced))
+	h.metrics.changed.WithLabelValues(changeReplaced).Add(float64(batch.replaced))
 	res := h.store(r.Context(), protocolLoki, batch.records)
 	switch {
 	case res.code != 0:
@@ -67,16 +69,21 @@ func (h *Handler) decodePush(r *http.Request, batch *pushBatch) error {
 
 // refuseBody answers a body that was not decoded.
 func (h *Handler) refuseBody(w http.ResponseWriter, err error) {
-	code := h.bodyStatus(err)
-	writeError(w, code, err.Error())
+	writeError(w, h.bodyStatus(err), err.Error())
 }
 
 // bodyStatus counts a body that was not decoded, and returns its status.
 func (h *Handler) bodyStatus(err error) int {
-	switch err.(type) { //nolint:errorlint // these are never wrapped
-	case *bodyTooLargeError, *tooManyError:
+	var tooLarge *bodyTooLargeError
+	var tooMany *tooManyError
+	var encoding *encodingError
+	switch {
+	case errors.As(err, &tooLarge), errors.As(err, &tooMany), errors.Is(err, storage.ErrTooLarge):
 		h.opts.Endpoints.Rejected(endpoint.ReasonTooLarge)
 		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &encoding):
+		h.opts.Endpoints.Rejected(endpoint.ReasonBadForm)
+		return http.StatusUnsupportedMediaType
 	}
 	h.opts.Endpoints.Rejected(endpoint.ReasonBadForm)
 	return http.StatusBadRequest

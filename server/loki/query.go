@@ -9,29 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/binnacle-obs/binnacle/server/logql"
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
 // instantLogQuery is Loki's text for a log query at one point in time.
 const instantLogQuery = "log queries are not supported as an instant query type, please change your query to a range query type"
-
-// admit is where the text of every query passes before it is evaluated, as
-// every selector passes selector. It tells whether it is a metric query.
-func (h *Handler) admit(text string) (metric bool, err error) {
-	return h.opts.Language.IsMetric(text)
-}
-
-// selector returns the matchers of the parameter query, which must be a stream
-// selector alone, or missing for all streams.
-func (h *Handler) selector(text string) ([]*labels.Matcher, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	return h.opts.Language.Selector(text)
-}
 
 // serveQuery evaluates a metric query at one point in time.
 func (h *Handler) serveQuery(w http.ResponseWriter, r *http.Request) {

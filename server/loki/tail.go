@@ -56,12 +56,8 @@ func (h *Handler) tailQuery(p params, r *http.Request) (q tailQuery, err error) 
 	if q.Text, err = p.query(); err != nil {
 		return q, err
 	}
-	metric, err := h.admit(q.Text)
-	if err != nil {
+	if err = h.admitLogs(q.Text); err != nil {
 		return q, err
-	}
-	if metric {
-		return q, badRequest("a metric query cannot be followed: it has no lines")
 	}
 	if q.Start, err = p.time("start", p.now.Add(-sinceQuery).UnixNano()); err != nil {
 		return q, err

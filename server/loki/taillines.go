@@ -2,10 +2,12 @@ package loki
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/binnacle-obs/binnacle/server/logql"
+	"github.com/binnacle-obs/binnacle/storage"
 )
 
 // tailLines follows a query over plain HTTP.
@@ -36,15 +38,17 @@ func (h *Handler) tailLines(w http.ResponseWriter, r *http.Request, q tailQuery)
 	})
 	cancel()
 	<-ticker
+	var warnings []string
 	failure := ""
-	if r.Context().Err() != nil {
-		failure = context.Cause(r.Context()).Error()
-	} else if err != nil {
+	switch {
+	case r.Context().Err() != nil: // the end of the server, not of the query
+		warnings = []string{context.Cause(r.Context()).Error()}
+	case errors.Is(err, storage.ErrClosed):
+		warnings = []string{err.Error()}
+	case err != nil:
 		_, failure = h.explain(r.Context(), err)
 	}
-	stats := logql.Stats{}
-	stats.Dropped = dropped
-	out.end(stats, cut{}, failure)
+	out.end(logql.Stats{}, false, warnings, failure)
 }
 
 // report replaces what was reported before and not read.
@@ -58,24 +62,18 @@ func report(to chan int64, n int64) {
 
 // keepAlive writes a line when there was none for a while.
 func keepAlive(ctx context.Context, out *lineWriter, reported <-chan int64) {
-	ticker := time.NewTicker(pingEvery)
+	ticker := time.NewTicker(pingEvery / 3)
 	defer ticker.Stop()
-	var dropped, before int64
+	var dropped int64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case dropped = <-reported:
-			continue
 		case <-ticker.C:
-		}
-		now := out.written()
-		if now == before {
-			if out.progress(dropped) != nil {
+			if out.quiet() >= pingEvery/2 && out.progress(dropped) != nil {
 				return
 			}
-			continue
 		}
-		before = now
 	}
 }

@@ -49,7 +49,7 @@ func (h *Handler) serveVolume(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.step = time.Duration(max(1, q.end-q.start))
-	groups, warnings, stats, err := h.volumes(r.Context(), q)
+	groups, warnings, err := h.volumes(r.Context(), q)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -61,7 +61,7 @@ func (h *Handler) serveVolume(w http.ResponseWriter, r *http.Request) {
 		}
 		b = appendSample(b, g.labels, milliseconds(q.end), float64(g.total))
 	}
-	writeValue(w, r, "vector", append(b, ']'), stats, warnings)
+	writeValue(w, r, "vector", append(b, ']'), logql.Stats{}, warnings)
 }
 
 // serveVolumeRange answers with the bytes of each group, step by step.
@@ -75,7 +75,7 @@ func (h *Handler) serveVolumeRange(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
-	groups, warnings, stats, err := h.volumes(r.Context(), q)
+	groups, warnings, err := h.volumes(r.Context(), q)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -93,7 +93,7 @@ func (h *Handler) serveVolumeRange(w http.ResponseWriter, r *http.Request) {
 		}
 		b = appendSeries(b, g.labels, points)
 	}
-	writeValue(w, r, "matrix", append(b, ']'), stats, warnings)
+	writeValue(w, r, "matrix", append(b, ']'), logql.Stats{}, warnings)
 }
 
 func (h *Handler) volumeQuery(p params) (q volumeQuery, err error) {
@@ -131,34 +131,28 @@ func (h *Handler) volumeQuery(p params) (q volumeQuery, err error) {
 }
 
 // volumes returns the largest groups in descending order.
-func (h *Handler) volumes(ctx context.Context, q volumeQuery) ([]volumes, []string, logql.Stats, error) {
-	begin := time.Now()
+func (h *Handler) volumes(ctx context.Context, q volumeQuery) ([]volumes, []string, error) {
 	infos, err := h.opts.Store.Streams(ctx, q.matchers, q.start, q.end)
 	if err != nil {
-		return nil, nil, logql.Stats{}, err
+		return nil, nil, err
 	}
 	if q.by == nil {
 		q.by = labelNames(infos)
 	}
 	if err := checkCells(infos, q); err != nil {
-		return nil, nil, logql.Stats{}, err
+		return nil, nil, err
 	}
 	counts, err := h.counts(ctx, q)
 	if err != nil {
-		return nil, nil, logql.Stats{}, err
+		return nil, nil, err
 	}
 	groups := sumUp(counts, q)
-	var stats logql.Stats
-	for _, g := range groups {
-		stats.Bytes += g.total
-	}
-	stats.Took = time.Since(begin)
 	var warnings []string
 	if len(groups) > q.limit {
 		warnings = []string{fmt.Sprintf("these are the %d largest of %d groups", q.limit, len(groups))}
 		groups = groups[:q.limit]
 	}
-	return groups, warnings, stats, nil
+	return groups, warnings, nil
 }
 
 func labelNames(infos []storage.StreamInfo) []string {
