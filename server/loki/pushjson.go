@@ -104,7 +104,7 @@ func explainJSON(body []byte, err error) string {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &syntax) && int(syntax.Offset) >= len(body):
+	case errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input":
 		return "the JSON text is cut off after " + strconv.Itoa(len(body)) + " bytes"
 	case errors.As(err, &syntax):
 		return "byte " + strconv.FormatInt(syntax.Offset, 10) + ": " + syntax.Error()
