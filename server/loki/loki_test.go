@@ -72,8 +72,10 @@ func (f *fixture) fill(t testing.TB) {
 	}
 	file := &storage.Stream{Labels: labels.FromStrings("filename", "/var/log/syslog", "node", "n1")}
 	batch = append(batch,
-		storage.Record{Stream: file, Time: epoch.Add(5 * time.Second).UnixNano(), Line: []byte(`{"a":{"b":1},"ok":true}` + "\t<é>"), Level: storage.LevelInfo,
-			Metadata: labels.FromStrings("trace_id", "abc")},
+		storage.Record{
+			Stream: file, Time: epoch.Add(5 * time.Second).UnixNano(), Line: []byte(`{"a":{"b":1},"ok":true}` + "\t<é>"),
+			Level: storage.LevelInfo, Metadata: labels.FromStrings("trace_id", "abc"),
+		},
 		storage.Record{Stream: file, Time: epoch.Add(6 * time.Second).UnixNano(), Line: []byte("one\ntwo \"three\" \\"), Flags: storage.FlagJoined | storage.FlagRedacted},
 	)
 	require.NoError(t, f.store.Write(context.Background(), batch))

@@ -166,8 +166,10 @@ func TestPushFaults(t *testing.T) {
 		{"long name", stream(`{"abcdefghijk":"1"}`, value), nil, 400, "label name too long: 'abcdefghijk'"},
 		{"long value", stream(`{"a":"1234567890123"}`, value), nil, 400, "label value too long: label name 'a', label value '1234567890123'"},
 		{"NUL in label", stream(`{"a":"1\u0000"}`, value), nil, 400, "NUL byte"},
-		{"long line", stream(`{"a":"b"}`, `["1767322800000000000","123456789012345678901"]`), nil, 400,
-			`Max entry size '20' bytes exceeded for stream '{a="b"}' while adding an entry with length '21' bytes`},
+		{
+			"long line", stream(`{"a":"b"}`, `["1767322800000000000","123456789012345678901"]`), nil, 400,
+			`Max entry size '20' bytes exceeded for stream '{a="b"}' while adding an entry with length '21' bytes`,
+		},
 		{"too new", stream(`{"a":"b"}`, `["1767323460000000001","x"]`), nil, 400, `entry for stream '{a="b"}' has timestamp too new: 2026-01-02T03:11:00Z`},
 		{"metadata", stream(`{"a":"b"}`, `["1767322800000000000","x",{"abcdefghijk":"1"}]`), nil, 400, "structured metadata has label name too long"},
 		{"too many entries", stream(`{"a":"b"}`, strings.Repeat(value+",", 5)+value), nil, 413, "more than 5 entries"},

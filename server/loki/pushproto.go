@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -183,9 +184,8 @@ func eachField(message []byte, f func(number protowire.Number, bits uint64, valu
 		switch kind {
 		case protowire.BytesType:
 			value, n = protowire.ConsumeBytes(rest)
-			value = value[:len(value):len(value)]
-			if value == nil {
-				value = []byte{}
+			if value = slices.Clip(value); value == nil {
+				value = []byte{} // present, but empty
 			}
 		case protowire.VarintType:
 			bits, n = protowire.ConsumeVarint(rest)

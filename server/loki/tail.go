@@ -89,14 +89,16 @@ func (h *Handler) tailSocket(w http.ResponseWriter, r *http.Request, q tailQuery
 	if err != nil {
 		return // and was answered
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }() // it is closed already, mostly
 	// Reading and writing do not end with the request, because the library then
 	// cuts the connection, and a client wants to be told why.
 	open := conn.CloseRead(context.WithoutCancel(r.Context()))
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(open, cancel)()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeWait, func() { conn.CloseNow() }) })()
+	defer context.AfterFunc(ctx, func() {
+		time.AfterFunc(closeWait, func() { _ = conn.CloseNow() })
+	})()
 	pings := make(chan struct{})
 	go func() {
 		defer close(pings)

@@ -78,7 +78,7 @@ func dial(t *testing.T, srv *httptest.Server, path string, header http.Header) *
 		t.Cleanup(func() { res.Body.Close() })
 	}
 	conn.SetReadLimit(16 << 20)
-	t.Cleanup(func() { conn.CloseNow() })
+	t.Cleanup(func() { _ = conn.CloseNow() })
 	return conn
 }
 
@@ -341,6 +341,7 @@ func TestTailRefusesPagesOfOtherSites(t *testing.T) {
 	srv, _ := tailServer(t, f)
 	_, res, err := websocket.Dial(context.Background(), srv.URL+tailPath("{}"), &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://elsewhere.example"}}})
 	require.Error(t, err)
+	defer res.Body.Close()
 	require.Equal(t, http.StatusForbidden, res.StatusCode)
 }
 
