@@ -44,12 +44,13 @@ func (n *windowNode) labels(id int) labels.Labels { return n.scan.labels[id] }
 
 func (n *windowNode) at(i int) ([]sample, error) {
 	end := n.ev.at(i) - int64(n.expr.Offset)
-	if err := n.readUntil(end); err != nil {
+	start := end - int64(n.expr.Range)
+	if err := n.read(start, end); err != nil {
 		return nil, err
 	}
 	n.out = n.out[:0]
 	for id, samples := range n.series {
-		samples = n.trim(samples, end-int64(n.expr.Range))
+		samples = n.trim(samples, start)
 		n.series[id] = samples
 		if len(samples) == 0 {
 			continue
@@ -71,7 +72,8 @@ func (n *windowNode) trim(samples []timedSample, start int64) []timedSample {
 	return append(samples[:0], samples[k:]...)
 }
 
-func (n *windowNode) readUntil(end int64) error {
+// read adds the samples of (start, end]; those before are between two windows.
+func (n *windowNode) read(start, end int64) error {
 	for !n.ended {
 		if n.ahead == nil {
 			s, err := n.scan.next()
@@ -86,6 +88,9 @@ func (n *windowNode) readUntil(end int64) error {
 		}
 		s := *n.ahead
 		n.ahead = nil
+		if s.time <= start {
+			continue
+		}
 		for len(n.series) <= s.series {
 			n.series = append(n.series, nil)
 		}
