@@ -287,8 +287,8 @@ func (p *queryParser) labelList() []string {
 	p.expect("(")
 	var names []string
 	for !p.accept(")") && p.err == nil {
-		if len(names) > 0 {
-			p.expect(",")
+		if len(names) > 0 && !p.accept(",") {
+			p.unexpected(",", ")")
 		}
 		names = append(names, p.ident().text)
 	}

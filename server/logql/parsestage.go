@@ -40,8 +40,8 @@ func (p *queryParser) selector() *LogExpr {
 	e := &LogExpr{}
 	p.expect("{")
 	for !p.accept("}") && p.err == nil {
-		if len(e.Matchers) > 0 {
-			p.expect(",")
+		if len(e.Matchers) > 0 && !p.accept(",") {
+			p.unexpected(",", "}")
 		}
 		e.Matchers = append(e.Matchers, p.matcher())
 	}
@@ -76,6 +76,10 @@ func (p *queryParser) newMatcher(typ labels.MatchType, name string, value token)
 	return m
 }
 
+// bareStages may be followed by a line filter: | json != "x" is no condition
+// on a label named json, unless it stands in parentheses.
+var bareStages = map[string]bool{"json": true, "logfmt": true, "unpack": true, "decolorize": true}
+
 // stage reads a line filter or "| name …".
 func (p *queryParser) stage() Stage {
 	if isLineFilterOp(p.peek()) {
@@ -90,7 +94,7 @@ func (p *queryParser) stage() Stage {
 		p.unexpected("a parser", "a label filter", "a formatter")
 		return nil
 	}
-	if isComparison(p.peek2()) {
+	if op := p.peek2(); isComparison(op) && !(bareStages[t.text] && isLineFilterOp(op)) {
 		return &LabelFilterStage{p.labelFilter()}
 	}
 	p.take()

@@ -85,6 +85,29 @@ func (p *pipeline) run(r *storage.Record) ([]byte, bool) {
 	return line, true
 }
 
+// drops tells whether a step may leave out records.
+func (p *pipeline) drops() bool {
+	for _, s := range p.steps {
+		switch s.(type) {
+		case filterStep, *lineFilterStep:
+			return true
+		}
+	}
+	return false
+}
+
+// readsLine tells whether a step needs the text of records.
+func (p *pipeline) readsLine() bool {
+	for _, s := range p.steps {
+		switch s.(type) {
+		case filterStep, *dropStep, *keepStep:
+		default:
+			return true
+		}
+	}
+	return false
+}
+
 func (p *pipeline) state(s *storage.Stream) *streamState {
 	st := p.streams[s]
 	if st == nil {

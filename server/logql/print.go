@@ -17,13 +17,33 @@ func (e *LogExpr) String() string {
 func printLog(e *LogExpr, tail string) string {
 	parts := make([]string, 0, len(e.Stages)+2)
 	parts = append(parts, "{"+joinStrings(e.Matchers, matcherString)+"}")
-	for _, s := range e.Stages {
+	for i, s := range e.Stages {
+		if i > 0 && joins(e.Stages[i-1], s) {
+			parts = append(parts[:0], "("+strings.Join(parts, " ")+")")
+		}
 		parts = append(parts, s.String())
 	}
 	if tail != "" {
 		parts = append(parts, tail)
 	}
 	return strings.Join(parts, " ")
+}
+
+// joins tells whether a line filter would be read as a condition of the label
+// that the stage before it names last.
+func joins(before, s Stage) bool {
+	f, ok := s.(*LineFilter)
+	if !ok || f.Op[0] != '!' {
+		return false
+	}
+	var conditions []LabelCondition
+	switch b := before.(type) {
+	case *DropLabels:
+		conditions = b.Labels
+	case *KeepLabels:
+		conditions = b.Labels
+	}
+	return len(conditions) > 0 && conditions[len(conditions)-1].Matcher == nil
 }
 
 func matcherString(m *labels.Matcher) string {
@@ -82,7 +102,13 @@ func (s *RegexpParser) String() string { return "| regexp " + strconv.Quote(s.Re
 func (s *UnpackParser) String() string { return "| unpack" }
 
 // String is the stage as it is written in a query.
-func (s *LabelFilterStage) String() string { return "| " + s.Filter.String() }
+func (s *LabelFilterStage) String() string {
+	text := s.Filter.String()
+	if bareStages[text[:identLen(text)]] {
+		text = "(" + text + ")"
+	}
+	return "| " + text
+}
 
 // String is the stage as it is written in a query.
 func (s *LineFormat) String() string { return "| line_format " + strconv.Quote(s.Template) }

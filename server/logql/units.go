@@ -12,11 +12,14 @@ import (
 // parseDuration reads what Go's time package reads (1h30m, 1.5s, 20ms) and
 // Prometheus' units (1d, 2w, 1y).
 func parseDuration(s string) (time.Duration, error) {
-	if d, err := time.ParseDuration(s); err == nil {
+	d, err := time.ParseDuration(s)
+	if err == nil {
 		return d, nil
 	}
-	d, err := model.ParseDuration(s)
-	return time.Duration(d), err
+	if d, err := model.ParseDuration(s); err == nil {
+		return time.Duration(d), nil
+	}
+	return 0, err
 }
 
 // formatDuration writes d so that parseDuration reads it, in the units that

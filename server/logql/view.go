@@ -67,7 +67,7 @@ func find(pairs []pair, name string) (string, bool) {
 type view struct {
 	stream *streamState
 	level  storage.Level
-	// meta are the record's own labels.
+	// meta are the record's own labels; those of the stream hide them.
 	meta []pair
 	// parsed are the labels that stages set; they hide all others.
 	parsed []pair
@@ -107,10 +107,10 @@ func (v *view) get(name string) (string, bool) {
 	if name == storage.LabelLevel && v.level != storage.LevelUnknown {
 		return v.level.String(), true
 	}
-	if value, ok := find(v.meta, name); ok {
+	if value, ok := v.stream.get(name); ok {
 		return value, true
 	}
-	if value, ok := v.stream.get(name); ok {
+	if value, ok := find(v.meta, name); ok {
 		return value, true
 	}
 	if name == detectedLevel && v.level != storage.LevelUnknown {
@@ -203,12 +203,11 @@ func (v *view) hidden(name string) bool {
 }
 
 func (v *view) visibleStream(dst []pair) []pair {
-	if len(v.parsed) == 0 && len(v.removed) == 0 && len(v.meta) == 0 && v.level == storage.LevelUnknown {
+	if len(v.parsed) == 0 && len(v.removed) == 0 && v.level == storage.LevelUnknown {
 		return append(dst, v.stream.pairs...)
 	}
 	for _, p := range v.stream.pairs {
-		_, inMeta := find(v.meta, p.name)
-		if !inMeta && !v.hidden(p.name) && (p.name != storage.LabelLevel || v.level == storage.LevelUnknown) {
+		if !v.hidden(p.name) && (p.name != storage.LabelLevel || v.level == storage.LevelUnknown) {
 			dst = append(dst, p)
 		}
 	}
@@ -220,6 +219,9 @@ func (v *view) visibleMeta(dst []pair) []pair {
 		dst = append(dst, pair{storage.LabelLevel, v.level.String()})
 	}
 	for _, p := range v.meta {
+		if _, inStream := v.stream.get(p.name); inStream {
+			continue
+		}
 		if p.value != "" && !v.hidden(p.name) && (p.name != storage.LabelLevel || v.level == storage.LevelUnknown) {
 			dst = append(dst, p)
 		}
