@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -192,6 +191,3 @@ func sortedLabels(m map[string]labels.Labels) []labels.Labels {
 	slices.SortFunc(all, labels.Compare)
 	return all
 }
-
-// seconds of a point in time in nanoseconds, as a JSON number.
-func appendUnix(b []byte, ns int64) []byte { return strconv.AppendInt(b, ns/int64(time.Second), 10) }

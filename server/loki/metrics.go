@@ -20,6 +20,7 @@ const (
 const (
 	cutLimit  = "limit"
 	cutBytes  = "result_bytes"
+	cutTime   = "time"
 	cutEngine = "query_limit"
 )
 
@@ -79,7 +80,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, change := range []string{changeReplaced, changeTruncated} {
 		m.changed.WithLabelValues(change)
 	}
-	for _, reason := range []string{cutLimit, cutBytes, cutEngine} {
+	for _, reason := range []string{cutLimit, cutBytes, cutTime, cutEngine} {
 		m.cut.WithLabelValues(reason)
 	}
 	reg.MustRegister(m.accepted, m.bytes, m.rejected, m.changed, m.retried, m.cut, m.tails, m.dropped)

@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -31,11 +32,18 @@ const (
 	DefaultMaxFuture         = 10 * time.Minute
 )
 
+// Evaluator evaluates queries; *logql.Engine implements it.
+type Evaluator interface {
+	logql.Evaluator
+	// Volume returns the largest groups first.
+	Volume(ctx context.Context, q logql.VolumeQuery) ([]logql.Volume, logql.Stats, error)
+}
+
 // Options configure a Handler. The first two fields must be set; the zero value
 // of any other is its default.
 type Options struct {
 	Store     storage.LogStore
-	Evaluator logql.Evaluator
+	Evaluator Evaluator
 	// Version is shown by status/buildinfo as the revision.
 	Version string
 

@@ -1,8 +1,11 @@
 package loki
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,9 +29,16 @@ func (h *Handler) servePatterns(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
-	miner := newPatternMiner()
+	// Lines of different levels are of different patterns, and a level is one of
+	// storage's few.
+	miners := make(map[storage.Level]*logql.PatternMiner)
 	stats, c, err := h.logs(r.Context(), q, patternLines, 0, func(e *logql.Entry) error {
-		miner.add(e.Line, levelOf(e), e.Time-(e.Time-q.Start)%int64(step))
+		m := miners[e.Record.Level]
+		if m == nil {
+			m = logql.NewPatternMiner(step)
+			miners[e.Record.Level] = m
+		}
+		m.Add(e.Time, e.Line)
 		return nil
 	})
 	if err != nil {
@@ -38,31 +48,17 @@ func (h *Handler) servePatterns(w http.ResponseWriter, r *http.Request) {
 	if c.reason == cutLimit {
 		c.warning = fmt.Sprintf("these are the patterns of the newest %d lines", stats.Entries)
 	}
+	found, total := foundPatterns(miners)
 	warnings := c.warnings()
-	if miner.left > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d lines fit into none of the %d patterns", miner.left, maxPatterns))
+	if left := stats.Entries - total; left > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d lines are in none of these patterns", left))
 	}
 	b := []byte{'['}
-	for i, found := range miner.patterns() {
+	for i, f := range found {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `{"pattern":`...)
-		b = appendString(b, found.text)
-		b = append(b, `,"level":`...)
-		b = appendString(b, found.level)
-		b = append(b, `,"samples":[`...)
-		for i, s := range found.samples {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, '[')
-			b = appendUnix(b, s.time)
-			b = append(b, ',')
-			b = strconv.AppendInt(b, s.count, 10)
-			b = append(b, ']')
-		}
-		b = append(b, `]}`...)
+		b = f.appendJSON(b)
 	}
 	writeData(w, r, warnings, append(b, ']'))
 }
@@ -84,10 +80,43 @@ func (h *Handler) patternQuery(p params) (q logql.Query, step time.Duration, err
 	return q, max(step, patternStep), nil
 }
 
-// levelOf returns the level that belongs to an entry.
-func levelOf(e *logql.Entry) string {
-	if level := e.Metadata.Get(storage.LabelLevel); level != "" {
-		return level
+// foundPattern is a pattern of lines of one level.
+type foundPattern struct {
+	logql.LinePatternCount
+	level storage.Level
+}
+
+// foundPatterns returns all patterns, the most frequent first, and the number
+// of lines that are in them.
+func foundPatterns(miners map[storage.Level]*logql.PatternMiner) (found []foundPattern, total int64) {
+	for level, m := range miners {
+		for _, p := range m.Patterns() {
+			found = append(found, foundPattern{p, level})
+			total += p.Total
+		}
 	}
-	return "unknown"
+	slices.SortFunc(found, func(x, y foundPattern) int {
+		return cmp.Or(cmp.Compare(y.Total, x.Total), cmp.Compare(x.Pattern, y.Pattern), cmp.Compare(x.level, y.level))
+	})
+	return found, total
+}
+
+// appendJSON appends the pattern in Loki's form.
+func (f *foundPattern) appendJSON(b []byte) []byte {
+	b = append(b, `{"pattern":`...)
+	b = appendString(b, f.Pattern)
+	b = append(b, `,"level":`...)
+	b = appendString(b, cmp.Or(f.level.String(), "unknown"))
+	b = append(b, `,"samples":[`...)
+	for i, at := range slices.Sorted(maps.Keys(f.Buckets)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '[')
+		b = strconv.AppendInt(b, at/int64(time.Second), 10)
+		b = append(b, ',')
+		b = strconv.AppendInt(b, f.Buckets[at], 10)
+		b = append(b, ']')
+	}
+	return append(b, `]}`...)
 }

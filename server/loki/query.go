@@ -172,6 +172,7 @@ func (h *Handler) logs(ctx context.Context, q logql.Query, limit int, interval t
 	})
 	stats.Entries = int64(n)
 	c := cut{}
+	var late *timeoutError
 	switch {
 	case err == nil:
 		return stats, c, nil
@@ -181,6 +182,8 @@ func (h *Handler) logs(ctx context.Context, q logql.Query, limit int, interval t
 		c = cut{cutBytes, fmt.Sprintf("the result is larger than %d bytes; these are the first %d entries in the order asked for", h.opts.MaxResultBytes, n)}
 	case errors.Is(err, storage.ErrQueryLimit):
 		c = cut{cutEngine, fmt.Sprintf("%v; what was found before is right, but not all", err)}
+	case ctx.Err() != nil && errors.As(context.Cause(ctx), &late):
+		c = cut{cutTime, fmt.Sprintf("%v; what was found before is right, but not all", late)}
 	default:
 		return stats, c, err
 	}

@@ -317,7 +317,8 @@ func TestLinesComeBeforeTheEnd(t *testing.T) {
 
 // slowEvaluator emits one entry and waits.
 type slowEvaluator struct {
-	logql.Evaluator
+	Evaluator
+
 	release chan struct{}
 }
 
@@ -325,32 +326,6 @@ func (s *slowEvaluator) Logs(_ context.Context, _ logql.Query, emit func(*logql.
 	err := emit(&logql.Entry{Line: []byte("first")})
 	<-s.release
 	return logql.Stats{}, err
-}
-
-func TestVolumeWithoutCounter(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, nil)
-	f.fill(t)
-	path := Prefix + "/index/volume_range?query=%7B%7D&targetLabels=pod,node&step=15s&start=2026-01-02T03:00:00Z&end=2026-01-02T03:01:00Z"
-	want := f.do(http.MethodGet, path, "").Body.String()
-	require.Contains(t, want, `{"pod":"cart-1"}`)
-	f.opts.Store = struct{ storage.LogStore }{f.store} // which hides Count
-	require.Equal(t, want, f.do(http.MethodGet, path, "").Body.String())
-}
-
-func TestVolumeIsBounded(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, nil)
-	batch := make([]storage.Record, 300)
-	for i := range batch {
-		batch[i] = storage.Record{Stream: &storage.Stream{Labels: labels.FromStrings("pod", fmt.Sprint(i))}, Time: epoch.UnixNano(), Line: []byte("x")}
-	}
-	require.NoError(t, f.store.Write(context.Background(), batch))
-	path := Prefix + "/index/volume_range?query=%7B%7D&step=1s&start=2026-01-02T01:00:00Z&end=2026-01-02T04:00:00Z&targetLabels="
-	rec := f.do(http.MethodGet, path+"pod", "")
-	require.Equal(t, http.StatusUnprocessableEntity, rec.Code)
-	require.Contains(t, rec.Body.String(), "300 groups in 10801 steps are too many")
-	require.Equal(t, http.StatusOK, f.do(http.MethodGet, path+"namespace", "").Code)
 }
 
 func TestMetadataIsBounded(t *testing.T) {
@@ -362,62 +337,82 @@ func TestMetadataIsBounded(t *testing.T) {
 	require.Contains(t, rec.Body.String(), "narrow the selector")
 }
 
-func TestPatternsAreBounded(t *testing.T) {
+func TestTimeCutsEntries(t *testing.T) {
 	t.Parallel()
-	m := newPatternMiner()
-	for i := range maxPatterns + 10 {
-		m.add([]byte(strings.Repeat("a ", i/26)+string(rune('a'+i%26))+"bc"), "info", 0)
-	}
-	for range 3 {
-		m.add([]byte(strings.Repeat("long ", 10_000)), "info", 0)
-	}
-	require.LessOrEqual(t, m.n, maxPatterns)
-	total := int64(m.left)
-	for _, p := range m.patterns() {
-		require.LessOrEqual(t, strings.Count(p.text, " "), maxPatternTokens)
-		total += p.total
-	}
-	require.Equal(t, int64(maxPatterns+13), total, "every line is in a pattern or counted")
+	f := newFixture(t, func(o *Options) { o.QueryTimeout, o.ExportTimeout = time.Millisecond, time.Millisecond })
+	f.opts.Evaluator = &stuckEvaluator{f.fake}
+	rec := f.do(http.MethodGet, rangePath("{}"), "")
+	d := decode(t, rec)
+	require.Equal(t, "first", d.Data.Result[0].Values[0][1])
+	require.Equal(t, cutTime, rec.Header().Get(incompleteHeader))
+	require.Len(t, d.Warnings, 1)
+	require.Contains(t, d.Warnings[0], "the query took longer than 1ms")
+	entries, end := linesOf(t, f.do(http.MethodGet, rangePath("{}"), "", linesHeader).Body)
+	require.Len(t, entries, 1)
+	require.Empty(t, end["error"])
+	require.Len(t, end["warnings"], 1)
 }
 
-func TestPatternsOfLines(t *testing.T) {
-	t.Parallel()
-	m := newPatternMiner()
-	for _, line := range []string{
-		"ts=2026-01-02T03:00:01Z caller=grpc.go level=info method=/push took=20ms msg=done",
-		"ts=2026-01-02T03:00:02Z caller=grpc.go level=info method=/push took=7ms msg=done",
-		"ts=2026-01-02T03:00:03Z caller=grpc.go level=info method=/pull took=7ms msg=done",
-		`{"user":"ann","ms":12}`, `{"user":"bob","ms":7}`,
-		"", "   ",
-	} {
-		m.add([]byte(line), "info", 0)
+// stuckEvaluator emits one entry and waits for the end of its time.
+type stuckEvaluator struct{ Evaluator }
+
+func (s *stuckEvaluator) Logs(ctx context.Context, _ logql.Query, emit func(*logql.Entry) error) (logql.Stats, error) {
+	if err := emit(&logql.Entry{Line: []byte("first")}); err != nil {
+		return logql.Stats{}, err
 	}
-	var got []string
-	for _, p := range m.patterns() {
-		got = append(got, fmt.Sprint(p.total, " ", p.text))
-	}
-	require.Equal(t, []string{
-		"3 ts=<_> caller=grpc.go level=info method=<_> took=<_> msg=done",
-		`2 {"user":"<_>","ms":<_>}`,
-		"1    ",
-	}, got)
+	<-ctx.Done()
+	return logql.Stats{}, ctx.Err()
 }
 
-// FuzzFields checks that any line gives patterns and fields, within bounds.
-func FuzzFields(f *testing.F) {
-	f.Add([]byte(`{"a":{"b":[1,{"c":2}],"d":null},"":"x","e":1e400}`))
-	f.Add([]byte(`level=info a="b c" =x d= "e"`))
-	f.Add([]byte("GET /x?y=1 200 12:34:56 <_>"))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		m := newPatternMiner()
-		m.add(line, "info", 0)
-		m.add(line, "info", 0)
-		require.LessOrEqual(t, len(m.patterns()), 1)
-		d := newDetection()
-		d.add(&logql.Entry{Line: line})
-		require.LessOrEqual(t, len(d.fields), maxFields)
-		for name, field := range d.fields {
-			require.True(t, json.Valid(field.appendJSON(nil, name)))
+func TestPatternsSayWhatTheyAreOf(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	// More forms than a miner keeps: each has its own number of words.
+	f.write(t, patternLines+1, func(i int) string { return strings.Repeat("a ", i%80) + string(rune('a'+i/80%26)) + "x y" })
+	rec := f.do(http.MethodGet, Prefix+"/patterns?query=%7B%7D&start=1", "")
+	require.Equal(t, http.StatusOK, rec.Code)
+	var d struct {
+		Warnings []string
+		Data     []struct {
+			Pattern string
+			Samples [][2]int64
 		}
-	})
+	}
+	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &d))
+	require.Contains(t, d.Warnings[0], "these are the patterns of the newest 50000 lines")
+	total := int64(0)
+	for _, p := range d.Data {
+		for _, s := range p.Samples {
+			total += s[1]
+		}
+	}
+	if len(d.Warnings) > 1 {
+		require.Equal(t, fmt.Sprintf("%d lines are in none of these patterns", patternLines-total), d.Warnings[1])
+	} else {
+		require.Equal(t, int64(patternLines), total)
+	}
+}
+
+func TestDetectedFieldsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	f.write(t, 20, func(i int) string { return fmt.Sprintf("a%d=1 b=%d", i, i) })
+	for path, want := range map[string]int{"limit=3": 3, "line_limit=2": 3, "": 21} {
+		var d struct{ Fields []any }
+		rec := f.do(http.MethodGet, Prefix+"/detected_fields?query=%7B%7D&start=1&"+path, "")
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &d), rec.Body.String())
+		require.Len(t, d.Fields, want, path)
+	}
+	for _, path := range []string{"limit=0", "line_limit=x", "query=vector(1)", "query=%7Ba", "start=x"} {
+		require.Equal(t, http.StatusBadRequest, f.do(http.MethodGet, Prefix+"/detected_fields?"+path, "").Code, path)
+	}
+}
+
+func TestVolumeRefuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	for _, path := range []string{"aggregateBy=x", "limit=0", "query=%7B%7D+|%3D+%22x%22", "end=x"} {
+		require.Equal(t, http.StatusBadRequest, f.do(http.MethodGet, Prefix+"/index/volume?"+path, "").Code, path)
+	}
+	require.Equal(t, http.StatusBadRequest, f.do(http.MethodGet, Prefix+"/index/volume_range?step=x", "").Code)
 }

@@ -181,7 +181,11 @@ func TestTailBackfillsTheLastEntries(t *testing.T) {
 	f.write(t, 20, numbered)
 	srv, _ := tailServer(t, f)
 	conn := dial(t, srv, tailPath("{}", "limit=3", "start=1"), nil)
-	require.Equal(t, []string{"line 17", "line 18", "line 19"}, read(t, conn).lines(t))
+	var lines []string
+	for len(lines) < 3 {
+		lines = append(lines, read(t, conn).lines(t)...)
+	}
+	require.Equal(t, []string{"line 17", "line 18", "line 19"}, lines)
 	f.write(t, 1, func(int) string { return "new" })
 	require.Equal(t, []string{"new"}, read(t, conn).lines(t))
 }
@@ -203,7 +207,7 @@ func TestTailDelaySortsByTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
 	srv, _ := tailServer(t, f)
-	conn := dial(t, srv, tailPath("{}", "delay_for=1"), nil)
+	conn := dial(t, srv, tailPath("{}", "delay_for=2"), nil)
 	s := &storage.Stream{Labels: labels.FromStrings("app", "x")}
 	awaitTails(t, f, 1)
 	for _, at := range []int{3, 1, 2} {
@@ -245,7 +249,8 @@ func TestTailReportsDroppedEntries(t *testing.T) {
 func TestTailLinesReportDroppedEntries(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	f.fake.dropped = func() int64 { return 7 }
+	var dropped atomic.Int64
+	f.fake.dropped = dropped.Load
 	f.write(t, 1, numbered)
 	srv, stop := tailServer(t, f)
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, srv.URL+tailPath("{}", "start=1"), nil)
@@ -255,18 +260,26 @@ func TestTailLinesReportDroppedEntries(t *testing.T) {
 	require.NoError(t, err)
 	defer res.Body.Close()
 	scanner := bufio.NewScanner(res.Body)
-	var lines []string
-	for scanner.Scan() {
-		lines = append(lines, scanner.Text())
-		if len(lines) == 2 {
-			stop(errors.New("the server is stopping"))
+	until := func(text string) string {
+		for scanner.Scan() {
+			if strings.Contains(scanner.Text(), text) {
+				return scanner.Text()
+			}
 		}
+		require.Fail(t, "the answer ends", "before %q", text)
+		return ""
 	}
-	require.Len(t, lines, 3)
-	require.Contains(t, lines[0], `"line":"line 0"`)
-	require.Equal(t, `{"progress":{"entries":1,"dropped":7}}`, lines[1])
-	require.Contains(t, lines[2], `{"end":{"entries":1,`)
-	require.Contains(t, lines[2], `"warnings":["the server is stopping"],"error":""`)
+	until(`"line":"line 0"`)
+	dropped.Store(7)
+	f.write(t, 1, func(int) string { return "next" })
+	until(`"line":"next"`)
+	require.Equal(t, `{"progress":{"entries":2,"dropped":7}}`, until(`"progress"`))
+	require.InDelta(t, 7, f.metric(t, "binnacle_log_tail_dropped_entries_total"), 0)
+	stop(errors.New("the server is stopping"))
+	end := until(`"end"`)
+	require.Contains(t, end, `{"end":{"entries":2,`)
+	require.Contains(t, end, `"warnings":["the server is stopping"],"error":""`)
+	require.False(t, scanner.Scan())
 }
 
 func TestTailEndsCleanly(t *testing.T) {
