@@ -21,7 +21,7 @@ func (h *Handler) serveLines(w http.ResponseWriter, r *http.Request, p params, q
 	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), h.opts.ExportTimeout, &timeoutError{h.opts.ExportTimeout})
 	defer cancel()
-	out := newLineWriter(w, r)
+	out := h.newLineWriter(w, r)
 	defer out.close()
 	stats, c, err := h.logs(ctx, q, limit, interval, out.entry)
 	if err != nil && !out.hasBegun() {

@@ -28,6 +28,7 @@ type lineWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	packed  bool
+	stall   time.Duration
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -44,14 +45,14 @@ type lineWriter struct {
 }
 
 // newLineWriter returns an answer whose header is sent with the first line.
-func newLineWriter(w http.ResponseWriter, r *http.Request) *lineWriter {
-	return &lineWriter{w: w, control: http.NewResponseController(w), packed: takesGzip(r)}
+func (h *Handler) newLineWriter(w http.ResponseWriter, r *http.Request) *lineWriter {
+	return &lineWriter{w: w, control: http.NewResponseController(w), packed: takesGzip(r), stall: h.stall}
 }
 
 // Write sends to the client, within the time that it may stall.
 func (l *lineWriter) Write(p []byte) (int, error) {
 	// Not every ResponseWriter has deadlines; those of a server do.
-	_ = l.control.SetWriteDeadline(time.Now().Add(maxStall))
+	_ = l.control.SetWriteDeadline(time.Now().Add(l.stall))
 	return l.w.Write(p)
 }
 

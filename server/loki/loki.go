@@ -28,7 +28,11 @@ type Handler struct {
 	// streams are those of push requests, resources those of OTLP.
 	streams   *streamCache
 	resources *otlp.Streams
+	// following ends with StopTails.
+	following context.Context
+	stopTails context.CancelCauseFunc
 	now       func() time.Time
+	stall     time.Duration // maxStall, or less in tests
 	mux       *http.ServeMux
 }
 
@@ -47,8 +51,10 @@ func New(o Options) (*Handler, error) {
 		streams:   newStreamCache(maxCachedStreams),
 		resources: otlp.NewStreams(maxCachedStreams),
 		now:       time.Now,
+		stall:     maxStall,
 		mux:       http.NewServeMux(),
 	}
+	h.following, h.stopTails = context.WithCancelCause(context.Background())
 	h.routes()
 	return h, nil
 }
@@ -56,6 +62,11 @@ func New(o Options) (*Handler, error) {
 // ServeHTTP answers one request. A context that ends because the server stops
 // carries the reason as its cause.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// StopTails ends all tails, now and later, and tells their clients the cause.
+// A server that stops calls it first: unlike other requests, tails never end
+// by themselves.
+func (h *Handler) StopTails(cause error) { h.stopTails(cause) }
 
 func (h *Handler) routes() {
 	read := func(path string, f http.HandlerFunc) {

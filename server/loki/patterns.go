@@ -45,6 +45,9 @@ func (h *Handler) servePatterns(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
+	if c.reason != "" {
+		w.Header().Set(incompleteHeader, c.reason)
+	}
 	if c.reason == cutLimit {
 		c.warning = fmt.Sprintf("these are the patterns of the newest %d lines", stats.Entries)
 	}

@@ -45,6 +45,10 @@ func (h *Handler) serveTail(w http.ResponseWriter, r *http.Request) {
 	defer h.tails.Leave()
 	h.metrics.tails.Inc()
 	defer h.metrics.tails.Dec()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(h.following, func() { cancel(context.Cause(h.following)) })()
+	r = r.WithContext(ctx)
 	if acceptsLines(r) && r.Header.Get("Upgrade") == "" {
 		h.tailLines(w, r, q)
 		return
@@ -106,7 +110,7 @@ func (h *Handler) tailSocket(w http.ResponseWriter, r *http.Request, q tailQuery
 		ping(ctx, conn)
 	}()
 	batch := newTailBatch(q, func(message []byte) error {
-		writing, cancel := context.WithTimeout(open, maxStall)
+		writing, cancel := context.WithTimeout(open, h.stall)
 		defer cancel()
 		return conn.Write(writing, websocket.MessageText, message)
 	}, h.metrics.dropped)

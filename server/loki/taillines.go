@@ -14,7 +14,7 @@ import (
 func (h *Handler) tailLines(w http.ResponseWriter, r *http.Request, q tailQuery) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	out := newLineWriter(w, r)
+	out := h.newLineWriter(w, r)
 	defer out.close()
 	if err := out.flush(); err != nil { // a client wants to know that it is followed
 		return

@@ -85,6 +85,7 @@ func (h *Handler) answerVolume(w http.ResponseWriter, r *http.Request, q logql.V
 	if len(volumes) > limit {
 		warnings = []string{fmt.Sprintf("there are more than %d groups; these are the largest", limit)}
 		volumes = volumes[:limit]
+		w.Header().Set(incompleteHeader, cutLimit)
 	}
 	b := []byte{'['}
 	for i, v := range volumes {
