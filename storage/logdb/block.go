@@ -50,11 +50,6 @@ func newCodec() (*codec, error) {
 	return &codec{enc, dec}, nil
 }
 
-func (c *codec) close() {
-	_ = c.enc.Close() // Nothing is being streamed.
-	c.dec.Close()
-}
-
 // unpack appends the contents of packed, which must be size bytes, to dst.
 func (c *codec) unpack(dst, packed []byte, size int) ([]byte, error) {
 	if cap(dst)-len(dst) < size {

@@ -55,7 +55,7 @@ func (v *partView) rowsByStream() [][]uint32 {
 	out := make([][]uint32, len(v.streams))
 	at := 0
 	for s, n := range counts {
-		out[s] = all[at:at:at+n]
+		out[s] = all[at : at : at+n]
 		at += n
 	}
 	for p := range v.pages {

@@ -66,6 +66,10 @@ type DB struct {
 	// refused is why nothing is written at present.
 	refused error
 
+	// compactMu makes one compactor at a time: nobody else removes segments. It
+	// comes first in the lock order.
+	compactMu sync.Mutex
+
 	cutWanted     chan struct{}
 	compactWanted chan struct{}
 	stop          context.CancelFunc

@@ -123,7 +123,7 @@ func (p *part) add(a *accepted, r *storage.Record) {
 	pg.flags = append(pg.flags, r.Flags)
 	pg.streams = append(pg.streams, a.stream)
 	pg.sources = append(pg.sources, a.source)
-	pg.offsets = append(pg.offsets, r.Offset)
+	pg.offsets = append(pg.offsets, a.offset(r))
 	p.memory += int64(cap(pg.text) + cap(pg.times)*rowBytes - before)
 	p.rows++
 }

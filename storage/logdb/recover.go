@@ -77,7 +77,6 @@ func (db *DB) listFiles() (segments, wals []uint64, err error) {
 	return segments, wals, nil
 }
 
-
 // openSegments opens those that were not merged into others, and returns the
 // newest log that is in one of them.
 func (db *DB) openSegments(seqs []uint64) (covered uint64, err error) {

@@ -117,3 +117,9 @@ func (w *segmentWriter) abort() {
 	w.f.Close()
 	_ = os.Remove(segmentPath(w.dir, w.seq) + tmpSuffix) // The next start removes what is left of it.
 }
+
+// err is the first error of a write.
+func (w *segmentWriter) err() error {
+	_, err := w.w.Write(nil)
+	return err
+}

@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -33,9 +32,16 @@ type accepted struct {
 	// index is that in the chunk's batch.
 	index  int
 	stream uint32
+	// source is 0 without one.
 	source uint32
-	// mark is that of the record's source, nil without one.
-	mark *mark
+}
+
+// offset is that of the record, 0 without a source: then it means nothing.
+func (a *accepted) offset(r *storage.Record) int64 {
+	if a.source == 0 {
+		return 0
+	}
+	return r.Offset
 }
 
 // newSource is a source that the head part does not have yet.
@@ -279,7 +285,7 @@ func (db *DB) accept(c *chunk, r *storage.Record, s *stream, a *accepted) bool {
 		c.newSources = append(c.newSources, newSource{r.Source, k})
 	}
 	k.used, k.offset, k.time = db.marks.chunk, r.Offset, max(k.time, r.Time)
-	a.source, a.mark = k.headRef, k
+	a.source = k.headRef
 	return true
 }
 
