@@ -1,6 +1,9 @@
 package storage
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // literal is a text that a line must contain.
 type literal struct {
@@ -8,23 +11,25 @@ type literal struct {
 	text string
 	// fold tells that letters of ASCII match in either case.
 	fold bool
-	// bytes are those of text once the pattern is compiled.
-	bytes []byte
+	// bytes are those of text, and anchor is the place of the one that occurs
+	// least, once the pattern is compiled.
+	bytes  []byte
+	anchor int
 }
 
 // index returns where the literal first occurs in line, or -1.
 func (l literal) index(line []byte) int {
 	if l.fold {
-		return indexFold(line, l.text)
+		return indexFold(line, l.text, l.anchor)
 	}
-	return bytes.Index(line, l.bytes)
+	return indexRare(line, l.bytes, l.anchor)
 }
 
 // compile prepares the literals for index.
 func (a alternatives) compile() {
 	for _, all := range a {
 		for i := range all {
-			all[i].bytes = []byte(all[i].text)
+			all[i].bytes, all[i].anchor = []byte(all[i].text), rarest(all[i].text)
 		}
 	}
 }
@@ -94,20 +99,17 @@ func (a alternatives) and(b alternatives) alternatives {
 	return out
 }
 
-// letterRank are letters from the most frequent one in logs down. What is not
-// in it is rarer.
-const letterRank = "etaoinsrhldcumpfgwybv"
+// byteRank are bytes from the most frequent one in logs down. What is not in it
+// is rarer.
+const byteRank = ` e0ta1io2ns3r45l6d789c"u:m.p-/h,g=fbwyvk_TAEIS[]{}()`
 
 // rarest is the place of the byte of text that is likely to occur least.
 func rarest(text string) int {
 	best, rank := 0, -1
 	for i := range len(text) {
-		r := bytes.IndexByte([]byte(letterRank), text[i])
+		r := strings.IndexByte(byteRank, text[i])
 		if r < 0 {
-			r = len(letterRank)
-		}
-		if text[i] == ' ' {
-			r = 0
+			r = len(byteRank)
 		}
 		if r > rank {
 			best, rank = i, r
@@ -116,10 +118,45 @@ func rarest(text string) int {
 	return best
 }
 
+// indexRare is bytes.Index, but goes by the byte at anchor instead of the
+// first one: where that is rare, most of line is never looked at twice.
+func indexRare(line, text []byte, anchor int) int {
+	c, hits := text[anchor], 0
+	for i := anchor; i < len(line); i++ {
+		next := bytes.IndexByte(line[i:], c)
+		if next < 0 {
+			return -1
+		}
+		i += next
+		at := i - anchor
+		if at+len(text) > len(line) {
+			return -1
+		}
+		if string(line[at:at+len(text)]) == string(text) {
+			return at
+		}
+		if hits++; hits > 16+i/rareEnough {
+			return indexBehind(line, text, at+1)
+		}
+	}
+	return -1
+}
+
+// rareEnough is how many bytes must lie between two anchors, on average, for
+// bytes.Index not to be faster.
+const rareEnough = 16
+
+func indexBehind(line, text []byte, from int) int {
+	i := bytes.Index(line[from:], text)
+	if i < 0 {
+		return -1
+	}
+	return from + i
+}
+
 // indexFold is bytes.Index for a text in lower case; letters of ASCII in line
-// are taken for their lower case.
-func indexFold(line []byte, text string) int {
-	at := rarest(text)
+// are taken for their lower case. It goes by the byte at the given place.
+func indexFold(line []byte, text string, at int) int {
 	lower := text[at]
 	upper := lower
 	if 'a' <= lower && lower <= 'z' {

@@ -1,6 +1,8 @@
 package logdb
 
 import (
+	"sync"
+
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -29,6 +31,19 @@ type page struct {
 	minTime, maxTime int64
 	// mask has bit 1<<Level for each level that occurs.
 	mask uint8
+	skip *pageSkip
+}
+
+// pageSkip is the skip bitmap of a page that is complete, made by the first
+// query that searches its text: that costs no more than the search.
+type pageSkip struct {
+	once   sync.Once
+	bitmap []byte
+}
+
+func (p *pageSkip) of(text []byte, b *skipBuilder) []byte {
+	p.once.Do(func() { p.bitmap, _ = b.build(nil, text) })
+	return p.bitmap
 }
 
 // part is the part of the head that belongs to one write-ahead log file and
@@ -84,7 +99,7 @@ func (p *part) room(text int) *page {
 			return last
 		}
 	}
-	pg := &page{}
+	pg := &page{skip: &pageSkip{}}
 	if len(p.pages) > 0 {
 		// A busy store: what is filled before long is allocated at once.
 		pg.allocate()

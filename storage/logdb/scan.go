@@ -34,8 +34,9 @@ type scanner struct {
 	// needText and needIdentity tell what is read of blocks with records.
 	needText, needIdentity bool
 
-	reader blockReader
-	search storage.LineSearch
+	reader  blockReader
+	search  storage.LineSearch
+	builder skipBuilder
 
 	// What load found: rows of columns.
 	rows    []int32
@@ -185,6 +186,10 @@ func (s *scanner) loadBlock(g *segment, block uint32, first, last int64) error {
 
 func (s *scanner) loadPage(ref *blockRef, first, last int64) error {
 	pg := &ref.part.pages[ref.page]
+	// The last page may still be written to.
+	if s.skip != nil && int(ref.page) < len(ref.part.pages)-1 && !s.skip.admits(pg.skip.of(pg.text, &s.builder)) {
+		return nil
+	}
 	s.columns, s.table, s.stream = &pg.columns, ref.part.sources, nil
 	s.streams, s.streamOf = ref.part.streams, pg.streams
 	for i, t := range pg.times {
