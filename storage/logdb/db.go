@@ -118,7 +118,7 @@ func Open(o Options) (*DB, error) {
 	db := &DB{
 		options: o, logger: o.Logger.With("component", "logdb"), metrics: newMetrics(), codec: codec,
 		space: datadir.NewSpace(o.Dir, o.MinFreeBytes), streams: newStreamIndex(), lock: lock,
-		marks: newMarks(), digest: xxhash.New(), chunk: chunk{known: make(map[*storage.Stream]*stream)},
+		skips: skipCache{max: maxSkipBytes}, marks: newMarks(), digest: xxhash.New(), chunk: chunk{known: make(map[*storage.Stream]*stream)},
 		cutWanted: make(chan struct{}, 1), compactWanted: make(chan struct{}, 1),
 	}
 	db.chunkBytes = int(min(maxChunkBytes, o.HeadBytes/8))

@@ -16,6 +16,7 @@ type skipCache struct {
 	// what these take.
 	loaded []*segment
 	bytes  int
+	max    int
 }
 
 // bitmaps returns the skip index of a segment, nil when it is damaged.
@@ -44,7 +45,7 @@ func (c *skipCache) add(g *segment, bytes int) {
 	}
 	c.loaded = append(c.loaded, g)
 	c.bytes += bytes
-	for c.bytes > maxSkipBytes && len(c.loaded) > 1 {
+	for c.bytes > c.max && len(c.loaded) > 1 {
 		c.bytes -= c.loaded[0].dropSkips()
 		c.loaded = c.loaded[1:]
 	}
