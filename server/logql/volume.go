@@ -139,10 +139,14 @@ func labelNames(streams []storage.StreamInfo) []string {
 func (e *Engine) readVolumes(ctx context.Context, v *volumes, q storage.LogQuery, step int64, by []string) error {
 	q.NoLine = true
 	b := labels.NewBuilder(labels.EmptyLabels())
+	levels := slices.Contains(by, storage.LabelLevel)
 	buckets := make([]int64, (q.End-q.Start+step-1)/step)
 	return e.selectRecords(ctx, q, v.budget, func(r *storage.Record) error {
 		b.Reset(r.Stream.Labels)
-		b.Set(storage.LabelLevel, r.Level.String()).Keep(by...)
+		b.Keep(by...)
+		if levels {
+			b.Set(storage.LabelLevel, r.Level.String())
+		}
 		i := (r.Time - q.Start) / step
 		buckets[i] = int64(r.Size)
 		err := v.add(b.Labels(), buckets)
