@@ -86,10 +86,10 @@ type LabelFilterStage struct{ Filter LabelFilter }
 type LineFormat struct{ Template string }
 
 // LabelFormat sets and renames labels.
-type LabelFormat struct{ Formats []Format }
+type LabelFormat struct{ Formats []Assignment }
 
-// Format sets one label.
-type Format struct {
+// Assignment sets one label.
+type Assignment struct {
 	Name string
 	// Value is a template, or the name of the label that is renamed to Name.
 	Value  string

@@ -357,3 +357,21 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 }
+
+// TestLabelsAreCopies keeps labels of entries beyond the records' memory,
+// which the reference store overwrites.
+func TestLabelsAreCopies(t *testing.T) {
+	e, _ := newEngine(t, Options{}, numbered(50)...)
+	var got []labels.Labels
+	_, err := e.Logs(t.Context(), Query{Text: `{} | logfmt | keep n, user`, End: 100 * second, Order: storage.Ascending}, func(entry *Entry) error {
+		got = append(got, entry.Labels)
+		for i := range entry.Line {
+			entry.Line[i] = 'z'
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	for i, l := range got {
+		require.Equal(t, fmt.Sprintf(`{n="%d", user="u%d"}`, i, i%7), l.String())
+	}
+}

@@ -294,3 +294,13 @@ func (p *queryParser) labelList() []string {
 	}
 	return names
 }
+
+// Format writes a query in one line, with parentheses where operators meet and
+// without comments.
+func Format(text string) (string, error) {
+	e, err := Parse(text)
+	if err != nil {
+		return "", err
+	}
+	return e.String(), nil
+}

@@ -90,3 +90,23 @@ func TestParseSelector(t *testing.T) {
 	_, err = ParseSelector(`rate({a="b"}[5m])`)
 	require.EqualError(t, err, "parse error at line 1, col 1: a log query is needed here, this is a metric query")
 }
+
+func goldenSeeds(f *testing.F, file string) []string {
+	f.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(f, err)
+	var seeds []string
+	for line := range strings.Lines(string(b)) {
+		query, _, _ := strings.Cut(line, "  =>  ")
+		seeds = append(seeds, strings.ReplaceAll(query, `\n`, "\n"))
+	}
+	return seeds
+}
+
+func TestFormat(t *testing.T) {
+	got, err := Format("sum by (a) (\n  rate({x=\"y\"}[5m]) # comment\n)")
+	require.NoError(t, err)
+	require.Equal(t, `sum(rate({x="y"} [5m])) by (a)`, got)
+	_, err = Format("sum(")
+	require.Error(t, err)
+}

@@ -299,7 +299,7 @@ func (p *queryParser) labelFormat() Stage {
 			p.fail(name.pos, "multiple label name '%s' not allowed in a single format operation", name.text)
 		}
 		seen[name.text] = true
-		f := Format{Name: name.text}
+		f := Assignment{Name: name.text}
 		switch t := p.peek(); t.kind {
 		case tokIdent:
 			f.Value, f.Rename = p.take().text, true

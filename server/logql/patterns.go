@@ -88,12 +88,10 @@ func (m *PatternMiner) closest(key clusterKey) *cluster {
 	var best *cluster
 	least := patternSimilarity
 	for _, c := range m.clusters[key] {
-		words, same := 0, 0
+		words, same, fits := 0, 0, true
 		for i, token := range m.tokens {
 			if isDelimiter(token) {
-				if c.tokens[i] != token {
-					same = -maxPatternTokens // another structure
-				}
+				fits = fits && c.tokens[i] == token
 				continue
 			}
 			words++
@@ -101,7 +99,11 @@ func (m *PatternMiner) closest(key clusterKey) *cluster {
 				same++
 			}
 		}
-		if share := float64(same) / float64(max(words, 1)); share >= least {
+		share := 1.0
+		if words > 0 {
+			share = float64(same) / float64(words)
+		}
+		if fits && share >= least {
 			best, least = c, share
 		}
 	}

@@ -115,7 +115,7 @@ func (s *LineFormat) String() string { return "| line_format " + strconv.Quote(s
 
 // String is the stage as it is written in a query.
 func (s *LabelFormat) String() string {
-	return "| label_format " + joinStrings(s.Formats, func(f Format) string {
+	return "| label_format " + joinStrings(s.Formats, func(f Assignment) string {
 		if f.Rename {
 			return f.Name + "=" + f.Value
 		}

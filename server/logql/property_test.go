@@ -77,7 +77,7 @@ func (g *generator) stage() Stage {
 	case 8:
 		return &LineFormat{g.text()}
 	case 9:
-		return &LabelFormat{[]Format{{"n1", g.text(), false}, {"n2", g.name(), true}}}
+		return &LabelFormat{[]Assignment{{"n1", g.text(), false}, {"n2", g.name(), true}}}
 	case 10:
 		return &DropLabels{list(g, 1, 3, g.condition)}
 	case 11:

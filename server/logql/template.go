@@ -204,7 +204,7 @@ func trimTemplateError(err error) string { return strings.TrimPrefix(err.Error()
 
 // labelFormatStep sets and renames labels.
 type labelFormatStep struct {
-	formats   []Format
+	formats   []Assignment
 	templates []*lineTemplate
 }
 

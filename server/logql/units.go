@@ -1,7 +1,7 @@
 package logql
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -31,12 +31,11 @@ func formatDuration(d time.Duration) string {
 	return d.String()
 }
 
-var errBytes = errors.New("not a size such as 10KB or 1.5MiB")
-
 // parseBytes reads a size: 5b, 10KB (1000), 1.5MiB (1024).
 func parseBytes(s string) (uint64, error) {
-	if strings.ContainsRune(s, ',') {
-		return 0, errBytes
+	n, err := humanize.ParseBytes(s)
+	if err != nil || strings.ContainsRune(s, ',') {
+		return 0, fmt.Errorf("not a size such as 10KB or 1.5MiB: %q", s)
 	}
-	return humanize.ParseBytes(s)
+	return n, nil
 }

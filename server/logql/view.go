@@ -254,12 +254,13 @@ func sortPairs(pairs []pair) {
 	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
 }
 
-// buildLabels makes labels of pairs, which it sorts. The labels are a copy.
+// buildLabels makes labels of pairs, which it sorts. The labels are a copy:
+// Labels packs all names and values into one string.
 func buildLabels(b *labels.ScratchBuilder, pairs []pair) labels.Labels {
 	sortPairs(pairs)
 	b.Reset()
 	for _, p := range pairs {
-		b.Add(strings.Clone(p.name), strings.Clone(p.value))
+		b.Add(p.name, p.value)
 	}
 	return b.Labels()
 }

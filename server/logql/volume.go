@@ -117,7 +117,7 @@ func (e *Engine) countVolumes(ctx context.Context, v *volumes, p *plan) error {
 			return nil
 		}
 	}
-	return e.readVolumes(ctx, v, lq, step)
+	return e.readVolumes(ctx, v, lq, step, by)
 }
 
 func labelNames(streams []storage.StreamInfo) []string {
@@ -136,13 +136,17 @@ func labelNames(streams []storage.StreamInfo) []string {
 }
 
 // readVolumes counts for stores that cannot.
-func (e *Engine) readVolumes(ctx context.Context, v *volumes, q storage.LogQuery, step int64) error {
+func (e *Engine) readVolumes(ctx context.Context, v *volumes, q storage.LogQuery, step int64, by []string) error {
 	q.NoLine = true
 	b := labels.NewBuilder(labels.EmptyLabels())
+	levels := slices.Contains(by, storage.LabelLevel)
 	buckets := make([]int64, (q.End-q.Start+step-1)/step)
 	return e.selectRecords(ctx, q, v.budget, func(r *storage.Record) error {
 		b.Reset(r.Stream.Labels)
-		b.Set(storage.LabelLevel, r.Level.String())
+		b.Keep(by...)
+		if levels {
+			b.Set(storage.LabelLevel, r.Level.String())
+		}
 		i := (r.Time - q.Start) / step
 		buckets[i] = int64(r.Size)
 		err := v.add(b.Labels(), buckets)
