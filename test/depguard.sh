@@ -19,13 +19,14 @@ agent/ship        ok storage
 server            no agent collector test github.com/prometheus/prometheus/tsdb
 server            ok server/api server/alert server/loki storage/tsdb storage/logdb storage/elastic scrape listen
 server/api        no storage/tsdb server/alert agent
-server/api        ok storage
+server/api        ok storage server/guard
 server/alert      no storage/remote server/api agent
 server/alert      ok storage
 server/logql      no server/loki storage/logdb
 server/logql      ok storage
 server/loki       no server/api storage/logdb agent
-server/loki       ok server/logql storage storage/otlp
+server/guard      no server/api storage
+server/loki       ok server/guard server/logql storage storage/otlp
 collector         no agent storage/tsdb github.com/google/cadvisor
 collector         ok collector/cgroup collector/proc collector/disk storage github.com/prometheus/node_exporter
 collector/cgroup  no storage collector collector/proc

@@ -24,7 +24,7 @@ import (
 	"github.com/prometheus/prometheus/util/notifications"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	binnacle "github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -99,15 +99,15 @@ type Options struct {
 	// Registry is the source of status/self_metrics; nil means a private one.
 	Registry *prometheus.Registry
 	// Endpoints counts the requests; nil means metrics of its own at Registry.
-	Endpoints *endpoint.Metrics
+	Endpoints *guard.Metrics
 }
 
 // API serves the routes; build it by New.
 type API struct {
 	opts     Options
-	metrics  *endpoint.Metrics
-	reads    *endpoint.Gate
-	writes   *endpoint.Gate
+	metrics  *guard.Metrics
+	reads    *guard.Gate
+	writes   *guard.Gate
 	federate *federation
 	router   *route.Router
 }
@@ -127,7 +127,7 @@ func New(o Options) (*API, error) {
 		o.Registry = prometheus.NewRegistry()
 	}
 	if o.Endpoints == nil {
-		o.Endpoints = endpoint.NewMetrics(o.Registry)
+		o.Endpoints = guard.NewMetrics(o.Registry)
 	}
 	if o.Notifications == nil {
 		o.Notifications = notifications.NewNotifications(maxSubscribers, nil)
@@ -150,8 +150,8 @@ func New(o Options) (*API, error) {
 	a := &API{
 		opts:    o,
 		metrics: o.Endpoints,
-		reads:   endpoint.NewGate(o.QueryConcurrency),
-		writes:  endpoint.NewGate(maxWrites),
+		reads:   guard.NewGate(o.QueryConcurrency),
+		writes:  guard.NewGate(maxWrites),
 	}
 	a.federate = newFederation(a)
 	a.router = a.routes()

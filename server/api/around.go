@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 )
 
 // maxSubscribers bounds the listeners to notifications; upstream's default.
@@ -38,7 +38,7 @@ func (a *API) limited(name string, h http.HandlerFunc) http.HandlerFunc {
 }
 
 // gated waits for a slot of g, or answers 503.
-func (a *API) gated(g *endpoint.Gate, h http.HandlerFunc) http.HandlerFunc {
+func (a *API) gated(g *guard.Gate, h http.HandlerFunc) http.HandlerFunc {
 	return a.metrics.Gated(g, func(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", retryAfter)
 		writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())

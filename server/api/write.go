@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/storage"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -74,7 +74,7 @@ func (a *API) bounded(kind bodyKind, h http.HandlerFunc) http.HandlerFunc {
 			code := http.StatusBadRequest
 			if errors.Is(err, errTooLarge) {
 				code = http.StatusRequestEntityTooLarge
-				a.metrics.Rejected(endpoint.ReasonTooLarge)
+				a.metrics.Rejected(guard.ReasonTooLarge)
 			}
 			http.Error(w, err.Error(), code)
 			return
@@ -84,7 +84,7 @@ func (a *API) bounded(kind bodyKind, h http.HandlerFunc) http.HandlerFunc {
 			io.Reader
 			io.Closer
 		}{opened, r.Body}
-		h(&endpoint.Response{ResponseWriter: w, Correct: func(header http.Header, code int) (int, string) {
+		h(&guard.Response{ResponseWriter: w, Correct: func(header http.Header, code int) (int, string) {
 			return a.correct(kind, out, header, code)
 		}}, r)
 	}
@@ -101,10 +101,10 @@ func (a *API) correct(kind bodyKind, out *outcome, header http.Header, code int)
 	switch {
 	case code < http.StatusBadRequest:
 	case out.tooLarge:
-		a.metrics.Rejected(endpoint.ReasonTooLarge)
+		a.metrics.Rejected(guard.ReasonTooLarge)
 		code = http.StatusRequestEntityTooLarge
 	case out.full:
-		a.metrics.Rejected(endpoint.ReasonFull)
+		a.metrics.Rejected(guard.ReasonFull)
 		header.Set("Retry-After", retryAfter)
 		code = http.StatusServiceUnavailable
 	case code == http.StatusBadRequest && !out.reached:

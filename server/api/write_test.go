@@ -27,7 +27,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/stretchr/testify/require"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	binnacle "github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -237,7 +237,7 @@ func TestBadBodies(t *testing.T) {
 			require.Contains(t, rec.Body.String(), tc.want)
 		})
 	}
-	require.InDelta(t, 6, f.metric(t, "binnacle_http_rejected_total", endpoint.ReasonTooLarge), 0)
+	require.InDelta(t, 6, f.metric(t, "binnacle_http_rejected_total", guard.ReasonTooLarge), 0)
 	require.Equal(t, http.StatusNoContent, f.post(write, protoType, nil, good).Code, "the next good one is stored")
 }
 
@@ -372,6 +372,6 @@ func TestFullStoreAsksSendersToComeBack(t *testing.T) {
 			require.Equal(t, retryAfter, rec.Header().Get("Retry-After"), name)
 			require.Contains(t, rec.Body.String(), binnacle.ErrFull.Error(), name)
 		}
-		require.InDelta(t, 3, f.metric(t, "binnacle_http_rejected_total", endpoint.ReasonFull), 0)
+		require.InDelta(t, 3, f.metric(t, "binnacle_http_rejected_total", guard.ReasonFull), 0)
 	}
 }

@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"time"
@@ -19,7 +20,7 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+		if plain[c] {
 			i++
 			continue
 		}
@@ -37,6 +38,14 @@ func appendString[T string | []byte](b []byte, s T) []byte {
 	b = append(b, s[start:]...)
 	return append(b, '"')
 }
+
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (plain [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
 
 func decodeRune[T string | []byte](s T) (rune, int) {
 	return utf8.DecodeRuneInString(string(s[:min(len(s), utf8.UTFMax)]))
@@ -73,6 +82,37 @@ func appendLabels(b []byte, l labels.Labels) []byte {
 		b = appendString(b, l.Value)
 	})
 	return append(b, '}')
+}
+
+// labelsCache keeps the JSON of labels that come again and again.
+type labelsCache struct {
+	known map[uint64]encodedLabels // by hash
+}
+
+type encodedLabels struct {
+	labels labels.Labels
+	json   []byte
+}
+
+// maxEncoded bounds a cache; when it is full it begins anew.
+const maxEncoded = 1000
+
+// append is appendLabels.
+func (c *labelsCache) append(b []byte, l labels.Labels) []byte {
+	if l.IsEmpty() {
+		return append(b, "{}"...)
+	}
+	hash := l.Hash()
+	if known, ok := c.known[hash]; ok && labels.Equal(known.labels, l) {
+		return append(b, known.json...)
+	}
+	if c.known == nil || len(c.known) >= maxEncoded {
+		c.known = make(map[uint64]encodedLabels)
+	}
+	start := len(b)
+	b = appendLabels(b, l)
+	c.known[hash] = encodedLabels{l, bytes.Clone(b[start:])}
+	return b
 }
 
 // appendNanoseconds appends a point in time as Loki writes those of entries.

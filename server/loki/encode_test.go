@@ -2,6 +2,7 @@ package loki
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -41,6 +42,23 @@ func FuzzAppendString(f *testing.F) {
 	})
 }
 
+func TestLabelsCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	var c labelsCache
+	for i := range 3 * maxEncoded {
+		l := labels.FromStrings("n", fmt.Sprint(i%(maxEncoded+10)), "q", `"`)
+		require.Equal(t, string(appendLabels(nil, l)), string(c.append(nil, l)))
+		require.LessOrEqual(t, len(c.known), maxEncoded)
+	}
+	require.Equal(t, "{}", string(c.append(nil, labels.EmptyLabels())))
+}
+
+func TestAppendID(t *testing.T) {
+	t.Parallel()
+	id := storage.RecordID{Source: storage.SourceID{1, 2, 255}, Offset: 1 << 40}
+	require.Equal(t, id.String(), string(appendID(nil, id)))
+}
+
 func benchmarkEntry() *logql.Entry {
 	line := []byte(strings.Repeat("GET /api/v1/items?id=42 \"agent\" 200 ", 5))
 	stream := labels.FromStrings("namespace", "shop", "pod", "cart-7d9f8c6b5d-x2x4k", "container", "app", "restart", "0", "stream", "stderr", "node", "n1")
@@ -52,10 +70,11 @@ func benchmarkEntry() *logql.Entry {
 
 func BenchmarkAppendLine(b *testing.B) {
 	e := benchmarkEntry()
+	var l lineWriter
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendLine(buf[:0], e)
+		buf = l.appendLine(buf[:0], e)
 	}
 	b.SetBytes(int64(len(buf)))
 }

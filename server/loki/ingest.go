@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -60,7 +60,7 @@ func (h *Handler) store(ctx context.Context, protocol string, records []storage.
 		h.metrics.retried.Add(float64(len(records)))
 	}
 	if res.full {
-		h.opts.Endpoints.Rejected(endpoint.ReasonFull)
+		h.opts.Endpoints.Rejected(guard.ReasonFull)
 	}
 	return res
 }

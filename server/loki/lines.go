@@ -2,6 +2,8 @@ package loki
 
 import (
 	"bufio"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"strconv"
@@ -40,8 +42,9 @@ type lineWriter struct {
 	closed  bool
 	entries int64
 	last    time.Time // of the last line
-	line    []byte    // scratch
-	err     error     // of the connection
+	streams labelsCache
+	line    []byte // scratch
+	err     error  // of the connection
 }
 
 // newLineWriter returns an answer whose header is sent with the first line.
@@ -93,7 +96,7 @@ func (l *lineWriter) entry(e *logql.Entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries++
-	l.line = appendLine(l.line[:0], e)
+	l.line = l.appendLine(l.line[:0], e)
 	return l.append()
 }
 
@@ -222,14 +225,14 @@ func (l *lineWriter) close() {
 	_ = l.control.SetWriteDeadline(time.Time{})
 }
 
-// appendLine appends an entry in the form of docs/logs-api.md.
-func appendLine(b []byte, e *logql.Entry) []byte {
+// appendLine appends an entry in the form of docs/logs-api.md. mu is held.
+func (l *lineWriter) appendLine(b []byte, e *logql.Entry) []byte {
 	b = append(b, `{"timestamp":"`...)
 	b = time.Unix(0, e.Time).UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","ns":`...)
 	b = appendNanoseconds(b, e.Time)
 	b = append(b, `,"labels":`...)
-	b = appendLabels(b, e.Stream)
+	b = l.streams.append(b, e.Stream)
 	b = append(b, `,"metadata":`...)
 	b = appendLabels(b, e.Metadata)
 	b = append(b, `,"parsed":`...)
@@ -241,12 +244,20 @@ func appendLine(b []byte, e *logql.Entry) []byte {
 	if e.Record != nil {
 		flags = e.Record.Flags
 		if !e.Record.Source.IsZero() {
-			b = append(b, e.Record.ID().String()...)
+			b = appendID(b, e.Record.ID())
 		}
 	}
 	b = append(b, `","flags":`...)
 	b = appendFlags(b, flags)
 	return append(b, "}\n"...)
+}
+
+// appendID appends what id.String returns.
+func appendID(b []byte, id storage.RecordID) []byte {
+	b = hex.AppendEncode(b, id.Source[:])
+	var offset [8]byte
+	binary.BigEndian.PutUint64(offset[:], uint64(id.Offset))
+	return hex.AppendEncode(b, offset[:])
 }
 
 // flagNames are in the order of storage.RecordFlags.

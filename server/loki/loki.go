@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/storage/otlp"
 )
 
@@ -22,9 +22,9 @@ const Prefix = "/loki/api/v1"
 type Handler struct {
 	opts    Options
 	metrics *metrics
-	reads   *endpoint.Gate
-	writes  *endpoint.Gate
-	tails   *endpoint.Gate
+	reads   *guard.Gate
+	writes  *guard.Gate
+	tails   *guard.Gate
 	// streams are those of push requests, resources those of OTLP.
 	streams   *streamCache
 	resources *otlp.Streams
@@ -45,9 +45,9 @@ func New(o Options) (*Handler, error) {
 	h := &Handler{
 		opts:      o,
 		metrics:   newMetrics(o.Registerer),
-		reads:     endpoint.NewGate(o.QueryConcurrency),
-		writes:    endpoint.NewGate(o.WriteConcurrency),
-		tails:     endpoint.NewGate(o.MaxTails),
+		reads:     guard.NewGate(o.QueryConcurrency),
+		writes:    guard.NewGate(o.WriteConcurrency),
+		tails:     guard.NewGate(o.MaxTails),
 		streams:   newStreamCache(maxCachedStreams),
 		resources: otlp.NewStreams(maxCachedStreams),
 		now:       time.Now,
@@ -106,7 +106,7 @@ func (h *Handler) form(f http.HandlerFunc) http.HandlerFunc {
 
 // gated answers what finds no slot by 429, as Loki does: Grafana says so, and
 // shippers keep their batch and come back.
-func (h *Handler) gated(g *endpoint.Gate, f http.HandlerFunc) http.HandlerFunc {
+func (h *Handler) gated(g *guard.Gate, f http.HandlerFunc) http.HandlerFunc {
 	return h.opts.Endpoints.Gated(g, func(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", retryAfter)
 		writeError(w, http.StatusTooManyRequests, err.Error())

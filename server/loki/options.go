@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/server/logql"
 	"github.com/binnacle-obs/binnacle/storage"
 )
@@ -75,7 +75,7 @@ type Options struct {
 	// Registerer takes the package's metrics; nil means a private registry.
 	Registerer prometheus.Registerer
 	// Endpoints counts requests; nil means metrics of its own at Registerer.
-	Endpoints *endpoint.Metrics
+	Endpoints *guard.Metrics
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -108,7 +108,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Registerer = prometheus.NewRegistry()
 	}
 	if o.Endpoints == nil {
-		o.Endpoints = endpoint.NewMetrics(o.Registerer)
+		o.Endpoints = guard.NewMetrics(o.Registerer)
 	}
 	return o, nil
 }

@@ -5,7 +5,7 @@ import (
 	"mime"
 	"net/http"
 
-	"github.com/binnacle-obs/binnacle/server/endpoint"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -79,12 +79,12 @@ func (h *Handler) bodyStatus(err error) int {
 	var encoding *encodingError
 	switch {
 	case errors.As(err, &tooLarge), errors.As(err, &tooMany), errors.Is(err, storage.ErrTooLarge):
-		h.opts.Endpoints.Rejected(endpoint.ReasonTooLarge)
+		h.opts.Endpoints.Rejected(guard.ReasonTooLarge)
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &encoding):
-		h.opts.Endpoints.Rejected(endpoint.ReasonBadForm)
+		h.opts.Endpoints.Rejected(guard.ReasonBadForm)
 		return http.StatusUnsupportedMediaType
 	}
-	h.opts.Endpoints.Rejected(endpoint.ReasonBadForm)
+	h.opts.Endpoints.Rejected(guard.ReasonBadForm)
 	return http.StatusBadRequest
 }

@@ -1,7 +1,7 @@
-// Package endpoint is what surrounds every HTTP endpoint, whatever it serves:
+// Package guard is what surrounds every HTTP endpoint, whatever it serves:
 // counting and timing, recovery from panics, and a bound on how many requests
 // work at the same time.
-package endpoint
+package guard
 
 import (
 	"net/http"
