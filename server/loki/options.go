@@ -13,8 +13,9 @@ import (
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
-// Defaults of Options. Those of entries, labels and the time in the future are
-// Loki's; labels are wider, because pod, uid and restart are labels here.
+// Defaults of Options. Those of entries, names and values of labels and the
+// time in the future are Loki's; there may be more labels, because pod, uid and
+// restart are labels here. Shippers send bodies of one to four MiB.
 const (
 	DefaultQueryTimeout      = 2 * time.Minute
 	DefaultExportTimeout     = time.Hour
@@ -23,7 +24,7 @@ const (
 	DefaultMaxTails          = 64
 	DefaultMaxEntries        = 5000
 	DefaultMaxResultBytes    = 64 << 20
-	DefaultMaxBodyBytes      = 32 << 20
+	DefaultMaxBodyBytes      = 16 << 20
 	DefaultMaxEntriesPerPush = 100_000
 	DefaultMaxLineBytes      = 1 << 20
 	DefaultMaxLabels         = 64

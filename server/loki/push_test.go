@@ -154,6 +154,8 @@ func TestPushFaults(t *testing.T) {
 		text       string
 	}{
 		{"not json", `{"streams":[}`, nil, 400, "byte 13: invalid character '}'"},
+		{"no streams", `{}`, nil, 400, `the body has no "streams"`},
+		{"deprecated form", `{"streams":[{"labels":"{a=\"b\"}","entries":[{"ts":"2026-01-02T03:00:00Z","line":"x"}]}]}`, nil, 400, `streams[0] has no "values"`},
 		{"cut off", `{"streams":[{"stream":{"a":"b"}`, nil, 400, "cut off after 31 bytes"},
 		{"wrong type", `{"streams":{}}`, nil, 400, "cannot unmarshal object"},
 		{"time as number", stream(`{"a":"b"}`, `[1767322800000000000,"x"]`), nil, 400, "streams[0].values[0]: the time must be a string of nanoseconds"},

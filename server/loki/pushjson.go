@@ -24,6 +24,11 @@ func decodeJSON(body []byte, batch *pushBatch) error {
 	if err := json.Unmarshal(body, &request); err != nil {
 		return badRequest("cannot decode the body: %s", explainJSON(body, err))
 	}
+	// What is missing is said: other forms of the body, such as that of Loki's
+	// deprecated path, would seem to be stored.
+	if request.Streams == nil {
+		return badRequest(`the body has no "streams"`)
+	}
 	batch.broken = !utf8.Valid(body)
 	n := 0
 	for i := range request.Streams {
@@ -33,6 +38,9 @@ func decodeJSON(body []byte, batch *pushBatch) error {
 		return &tooManyError{batch.h.opts.MaxEntriesPerPush}
 	}
 	for i, s := range request.Streams {
+		if s.Values == nil {
+			return badRequest(`streams[%d] has no "values"`, i)
+		}
 		if len(s.Values) == 0 {
 			continue
 		}
