@@ -77,8 +77,9 @@ func compileStage(stage Stage, after needs) (step, error) {
 // run applies the steps; p.view has the labels afterwards.
 func (p *pipeline) run(r *storage.Record) ([]byte, bool) {
 	p.view.reset(p.state(r.Stream), r)
-	line, keep := r.Line, true
+	line := r.Line
 	for _, s := range p.steps {
+		var keep bool
 		if line, keep = s.run(line, &p.view); !keep {
 			return nil, false
 		}

@@ -162,11 +162,11 @@ func (s suite) metric(value parser.Value) []string {
 		}
 	case promql.Matrix:
 		for _, series := range v {
-			line := series.Metric.String()
+			parts := []string{series.Metric.String()}
 			for _, p := range series.Floats {
-				line += " " + number(p.F) + "@" + s.since(p.T * int64(time.Millisecond))[1:]
+				parts = append(parts, number(p.F)+"@"+s.since(p.T * int64(time.Millisecond))[1:])
 			}
-			out = append(out, line)
+			out = append(out, strings.Join(parts, " "))
 		}
 	}
 	return out
