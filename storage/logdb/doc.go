@@ -1,0 +1,2 @@
+// Package logdb is the embedded log store.
+package logdb
