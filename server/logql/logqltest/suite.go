@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,8 +23,11 @@ import (
 //go:embed testdata/queries.txt
 var queries string
 
+// batchRecords is how many records are written at once.
+const batchRecords = 1000
+
 // Run writes a corpus to an empty store and evaluates a table of queries over
-// it. The records' times are within the last hour.
+// it. The records' times are within the last two hours.
 func Run(t *testing.T, open func(t *testing.T) storage.LogStore) {
 	s := fill(t, open)
 	cases, err := parseCases(queries)
@@ -47,7 +51,9 @@ func fill(t *testing.T, open func(t *testing.T) storage.LogStore) suite {
 	store := open(t)
 	records, err := corpusRecords(base)
 	require.NoError(t, err)
-	require.NoError(t, store.Write(t.Context(), records))
+	for batch := range slices.Chunk(records, batchRecords) {
+		require.NoError(t, store.Write(t.Context(), batch))
+	}
 	engine, err := logql.New(logql.Options{Store: store})
 	require.NoError(t, err)
 	return suite{engine, base}
