@@ -131,7 +131,7 @@ type entryLabels struct {
 // the labels in it are copies.
 func (p *pipeline) entryLabels() *entryLabels {
 	v := &p.view
-	if plain := len(v.parsed) == 0 && len(v.removed) == 0 && len(v.meta) == 0 && v.err == ""; plain {
+	if v.plain() {
 		if v.stream.plain[v.level] == nil {
 			v.stream.plain[v.level] = &entryLabels{all: p.build(v.visible), stream: v.stream.labels, meta: p.build(v.visibleMeta)}
 		}

@@ -171,7 +171,7 @@ func (n *rangeNode) addCount(c storage.LogCount, start, width int64) error {
 		}
 		if id < 0 {
 			var err error
-			if id, err = s.addSeries(buildLabels(&s.builder, s.pairs)); err != nil {
+			if id, err = s.addSeries(buildLabels(&s.builder, s.pairs), 0); err != nil {
 				return err
 			}
 		}
