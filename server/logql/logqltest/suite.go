@@ -37,11 +37,13 @@ func Run(t *testing.T, open func(t *testing.T) storage.LogStore) {
 			require.Equal(t, strings.Join(c.want, "\n"), strings.Join(s.evaluate(t.Context(), c), "\n"), c.query)
 		})
 	}
+	t.Run("tail", s.tail)
 }
 
 // suite is a filled store.
 type suite struct {
 	engine *logql.Engine
+	store  storage.LogStore
 	base   time.Time
 }
 
@@ -56,7 +58,7 @@ func fill(t *testing.T, open func(t *testing.T) storage.LogStore) suite {
 	}
 	engine, err := logql.New(logql.Options{Store: store})
 	require.NoError(t, err)
-	return suite{engine, base}
+	return suite{engine, store, base}
 }
 
 // testCase is an entry of queries.txt:
