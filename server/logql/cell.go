@@ -43,7 +43,7 @@ func variance(c cell) float64 { return c.b / float64(c.n) }
 func timedValue(t int64, v float64) cell { return cell{n: 1, a: v, time: t} }
 
 var (
-	sumCells  = cellOp{one: oneValue, merge: addCells, result: func(c cell, _ float64) float64 { return c.a }}
+	sumCells  = cellOp{one: oneValue, merge: addCells, result: value}
 	rateCells = cellOp{one: oneValue, merge: addCells, result: func(c cell, s float64) float64 { return c.a / s }}
 )
 
@@ -57,15 +57,19 @@ var cellOps = map[string]cellOp{
 	opSumOverTime:    sumCells,
 	opAbsentOverTime: exact(sumCells),
 	opAvgOverTime:    {one: oneValue, merge: addCells, result: func(c cell, _ float64) float64 { return c.a / float64(c.n) }},
-	opMinOverTime: exact(cellOp{one: oneValue, merge: func(x, y cell) cell { return cell{n: 1, a: math.Min(x.a, y.a)} },
-		result: func(c cell, _ float64) float64 { return c.a }}),
-	opMaxOverTime: exact(cellOp{one: oneValue, merge: func(x, y cell) cell { return cell{n: 1, a: math.Max(x.a, y.a)} },
-		result: func(c cell, _ float64) float64 { return c.a }}),
+	opMinOverTime:    exact(cellOp{one: oneValue, merge: minCell, result: value}),
+	opMaxOverTime:    exact(cellOp{one: oneValue, merge: maxCell, result: value}),
 	opStdvarOverTime: {one: oneValue, merge: mergeVariance, result: func(c cell, _ float64) float64 { return variance(c) }},
 	opStddevOverTime: {one: oneValue, merge: mergeVariance, result: func(c cell, _ float64) float64 { return math.Sqrt(variance(c)) }},
-	opFirstOverTime:  {one: timedValue, merge: firstCell, result: func(c cell, _ float64) float64 { return c.a }},
-	opLastOverTime:   {one: timedValue, merge: lastCell, result: func(c cell, _ float64) float64 { return c.a }},
+	opFirstOverTime:  {one: timedValue, merge: firstCell, result: value},
+	opLastOverTime:   {one: timedValue, merge: lastCell, result: value},
 }
+
+func value(c cell, _ float64) float64 { return c.a }
+
+func minCell(x, y cell) cell { return cell{n: 1, a: math.Min(x.a, y.a)} }
+
+func maxCell(x, y cell) cell { return cell{n: 1, a: math.Max(x.a, y.a)} }
 
 func exact(op cellOp) cellOp {
 	op.exact = true

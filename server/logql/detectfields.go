@@ -73,6 +73,9 @@ func (d *FieldDetector) Add(e *Entry) {
 			}
 		})
 	}
+	if e.Record.Level != storage.LevelUnknown {
+		d.add(detectedLevel, e.Record.Level.String(), "") // asked for by Grafana
+	}
 	p, parser := d.logfmt, "logfmt"
 	if startsWith(e.Line, '{') {
 		p, parser = d.json, "json"

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
 
 	"github.com/binnacle-obs/binnacle/storage"
 )
@@ -14,7 +13,7 @@ import (
 func TestDetectFields(t *testing.T) {
 	d := NewFieldDetector("status", 2)
 	add := func(meta labels.Labels, format string, args ...any) {
-		d.Add(&Entry{Line: fmt.Appendf(nil, format, args...), Metadata: meta, Record: &storage.Record{Stream: cart}})
+		d.Add(&Entry{Line: fmt.Appendf(nil, format, args...), Metadata: meta, Record: &storage.Record{Stream: cart, Level: storage.LevelWarn}})
 	}
 	for i := range 10 {
 		add(labels.FromStrings("level", "info", "trace", fmt.Sprint("t", i)),
@@ -26,6 +25,7 @@ func TestDetectFields(t *testing.T) {
 	require.Equal(t, []Field{
 		{"app_extracted", "string", 1, "json"},
 		{"count", "int", 10, "logfmt"},
+		{"detected_level", "string", 1, ""},
 		{"mixed", "string", 2, "logfmt"},
 		{"ok", "boolean", 1, "json"},
 		{"ratio", "float", 10, "json"},

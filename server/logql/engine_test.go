@@ -234,6 +234,8 @@ func TestLimits(t *testing.T) {
 		"bytes":        {Options{MaxBytes: 100}, logs, `{}`, "100 bytes read; narrow it down, or raise --logs-query-max-bytes"},
 		"metric bytes": {Options{MaxBytes: 100}, metric, `rate({} | logfmt [1m])`, "100 bytes read; narrow it down, or raise --logs-query-max-bytes"},
 		"series":       {Options{MaxSeries: 6}, metric, `sum by (user) (rate({} | logfmt [1m]))`, "6 series; narrow it down, or raise --logs-query-max-series"},
+		"long labels":  {Options{MaxSamples: 300}, metric, `sum by (long) (rate({} | label_format long="{{repeat 9000 .app}}" [1m]))`, "300 samples in memory; narrow it down, or raise --logs-query-max-samples"},
+		"replacement":  {Options{MaxSamples: 300}, metric, "label_replace(sum(rate({}[1m])), \"a\", \"" + strings.Repeat("x", 20_000) + `", "b", ".*")`, "300 samples in memory; narrow it down, or raise --logs-query-max-samples"},
 		"cells":        {Options{MaxSamples: 20}, metric, `sum by (user) (rate({} | logfmt [1m]))`, "20 samples in memory; narrow it down, or raise --logs-query-max-samples"},
 		"window":       {Options{MaxSamples: 20}, metric, `quantile_over_time(0.5, {} | logfmt | unwrap n [1m]) by ()`, "20 samples in memory; narrow it down, or raise --logs-query-max-samples"},
 		"result":       {Options{MaxSamples: 60}, metric, `vector(1)`, "60 samples in memory; narrow it down, or raise --logs-query-max-samples"},

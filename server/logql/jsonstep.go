@@ -198,8 +198,7 @@ func parseJSONPath(path string) ([]string, error) {
 	}
 	var keys []string
 	for rest := path; rest != ""; {
-		switch {
-		case rest[0] == '[':
+		if rest[0] == '[' {
 			end := strings.IndexByte(rest, ']')
 			if strings.HasPrefix(rest, `["`) {
 				end = strings.Index(rest[2:], `"]`) + 3
@@ -213,20 +212,20 @@ func parseJSONPath(path string) ([]string, error) {
 				keys = append(keys, rest[:end+1])
 			}
 			rest = rest[end+1:]
-		default:
-			rest = strings.TrimPrefix(rest, ".")
-			end := strings.IndexAny(rest, ".[")
-			if end < 0 {
-				end = len(rest)
-			}
-			if end == 0 {
-				return wrong()
-			}
-			keys = append(keys, rest[:end])
-			rest = rest[end:]
-			if rest == "." {
-				return wrong()
-			}
+			continue
+		}
+		rest = strings.TrimPrefix(rest, ".")
+		end := strings.IndexAny(rest, ".[")
+		if end < 0 {
+			end = len(rest)
+		}
+		if end == 0 {
+			return wrong()
+		}
+		keys = append(keys, rest[:end])
+		rest = rest[end:]
+		if rest == "." {
+			return wrong()
 		}
 	}
 	if len(keys) == 0 {

@@ -3,8 +3,6 @@ package logql
 import (
 	"strconv"
 	"strings"
-
-	"github.com/prometheus/prometheus/model/labels"
 )
 
 // filterFunc decides on labels. It may set an error, with which the record is
@@ -127,14 +125,4 @@ func (s *keepStep) keeps(p pair) bool {
 		}
 	}
 	return false
-}
-
-// matchLabels tells whether all matchers hold.
-func matchLabels(ls labels.Labels, matchers []*labels.Matcher) bool {
-	for _, m := range matchers {
-		if !m.Matches(ls.Get(m.Name)) {
-			return false
-		}
-	}
-	return true
 }

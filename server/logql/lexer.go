@@ -144,8 +144,8 @@ func (l *lexer) rangeToken() (token, error) {
 	if err != nil {
 		return token{}, errorAt(l.text, start+1, "not a valid duration string: %q", text)
 	}
-	if d <= 0 {
-		return token{}, errorAt(l.text, start+1, "duration must be greater than 0: %q", text)
+	if d <= 0 || d > maxOffset {
+		return token{}, errorAt(l.text, start+1, "duration must be greater than 0 and at most 50y: %q", text)
 	}
 	return token{kind: tokRange, text: text, number: float64(d), pos: start, end: l.pos}, nil
 }

@@ -32,6 +32,9 @@ const maxSteps = 11_000
 
 var errSteps = &LimitError{What: fmt.Sprintf("exceeded maximum resolution of %d points per time series. Try increasing the value of the step parameter", maxSteps)}
 
+// sampleBytes is what a sample takes that is held in memory.
+const sampleBytes = 40
+
 // budget counts what a query uses up of its limits.
 type budget struct {
 	opts    *Options
@@ -40,12 +43,14 @@ type budget struct {
 	stats   storage.LogStats
 }
 
-func (b *budget) addSeries() error {
+// addSeries counts a series and the bytes of its labels, which count as the
+// samples that would have room there: values come out of lines and may be long.
+func (b *budget) addSeries(bytes int) error {
 	b.series++
 	if b.series > b.opts.MaxSeries {
 		return &LimitError{fmt.Sprintf("%d series", b.opts.MaxSeries), "--logs-query-max-series"}
 	}
-	return nil
+	return b.addSamples(bytes / sampleBytes)
 }
 
 // addSamples counts samples held in memory; a negative n gives some back.

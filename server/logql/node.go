@@ -148,6 +148,7 @@ func (n *absentNode) labels(int) labels.Labels { return n.result }
 // labelReplaceNode sets a label by a regular expression on another.
 type labelReplaceNode struct {
 	node
+	budget   *budget
 	expr     *LabelReplace
 	re       *regexp.Regexp
 	replaced map[int]labels.Labels
@@ -159,19 +160,30 @@ func (ev *evaluation) compileLabelReplace(e *LabelReplace) (node, error) {
 		return nil, err
 	}
 	re, err := regexp.Compile("^(?s:" + e.Regexp + ")$")
-	return &labelReplaceNode{node: inner, expr: e, re: re, replaced: map[int]labels.Labels{}}, err
+	return &labelReplaceNode{node: inner, budget: ev.budget, expr: e, re: re, replaced: map[int]labels.Labels{}}, err
 }
 
-func (n *labelReplaceNode) labels(id int) labels.Labels {
-	if l, ok := n.replaced[id]; ok {
-		return l
+func (n *labelReplaceNode) at(i int) ([]sample, error) {
+	samples, err := n.node.at(i)
+	if err != nil {
+		return nil, err
 	}
-	l := n.node.labels(id)
-	src := l.Get(n.expr.Src)
-	if match := n.re.FindStringSubmatchIndex(src); match != nil {
-		value := n.re.ExpandString(nil, n.expr.Replacement, src, match)
-		l = labels.NewBuilder(l).Set(n.expr.Dst, string(value)).Labels()
+	for _, s := range samples {
+		if _, ok := n.replaced[s.id]; ok {
+			continue
+		}
+		l := n.node.labels(s.id)
+		src := l.Get(n.expr.Src)
+		if match := n.re.FindStringSubmatchIndex(src); match != nil {
+			value := n.re.ExpandString(nil, n.expr.Replacement, src, match)
+			if err := n.budget.addSamples(len(value) / sampleBytes); err != nil {
+				return nil, err
+			}
+			l = labels.NewBuilder(l).Set(n.expr.Dst, string(value)).Labels()
+		}
+		n.replaced[s.id] = l
 	}
-	n.replaced[id] = l
-	return l
+	return samples, nil
 }
+
+func (n *labelReplaceNode) labels(id int) labels.Labels { return n.replaced[id] }

@@ -270,7 +270,7 @@ func (p *queryParser) logRangeOperand(e *RangeAgg) {
 	}
 }
 
-// maxOffset keeps times far from the ends of int64.
+// maxOffset bounds offsets and ranges: it keeps times far from the ends of int64.
 const maxOffset = 50 * 365 * 24 * time.Hour
 
 func (p *queryParser) offset() time.Duration {

@@ -94,7 +94,7 @@ func (p *queryParser) stage() Stage {
 		p.unexpected("a parser", "a label filter", "a formatter")
 		return nil
 	}
-	if op := p.peek2(); isComparison(op) && !(bareStages[t.text] && isLineFilterOp(op)) {
+	if op := p.peek2(); isComparison(op) && (!bareStages[t.text] || !isLineFilterOp(op)) {
 		return &LabelFilterStage{p.labelFilter()}
 	}
 	p.take()

@@ -24,6 +24,7 @@ type pipeline struct {
 	streams map[*storage.Stream]*streamState
 	builder labels.ScratchBuilder
 	scratch []pair
+	entry   entryLabels
 }
 
 // newPipeline compiles stages; needed says which labels are asked of the
@@ -76,8 +77,9 @@ func compileStage(stage Stage, after needs) (step, error) {
 // run applies the steps; p.view has the labels afterwards.
 func (p *pipeline) run(r *storage.Record) ([]byte, bool) {
 	p.view.reset(p.state(r.Stream), r)
-	line, keep := r.Line, true
+	line := r.Line
 	for _, s := range p.steps {
+		var keep bool
 		if line, keep = s.run(line, &p.view); !keep {
 			return nil, false
 		}
@@ -125,30 +127,31 @@ type entryLabels struct {
 	all, stream, meta, parsed labels.Labels
 }
 
-// entryLabels makes labels of p.view.
+// entryLabels makes labels of p.view. The result is valid until the next call,
+// the labels in it are copies.
 func (p *pipeline) entryLabels() *entryLabels {
 	v := &p.view
-	plain := len(v.parsed) == 0 && len(v.removed) == 0 && len(v.meta) == 0 && v.err == ""
-	if plain {
-		if l := v.stream.plain[v.level]; l != nil {
-			return l
+	if v.plain() {
+		if v.stream.plain[v.level] == nil {
+			v.stream.plain[v.level] = &entryLabels{all: p.build(v.visible), stream: v.stream.labels, meta: p.build(v.visibleMeta)}
 		}
+		return v.stream.plain[v.level]
 	}
-	build := func(collect func([]pair) []pair) labels.Labels {
-		p.scratch = collect(p.scratch[:0])
-		if len(p.scratch) == 0 {
-			return labels.EmptyLabels()
-		}
-		return buildLabels(&p.builder, p.scratch)
+	p.entry = entryLabels{all: p.build(v.visible), stream: v.stream.labels, meta: p.build(v.visibleMeta), parsed: p.build(v.visibleParsed)}
+	p.scratch = v.visibleStream(p.scratch[:0])
+	if len(p.scratch) < len(v.stream.pairs) {
+		p.entry.stream = buildLabels(&p.builder, p.scratch)
 	}
-	l := &entryLabels{all: build(v.visible), stream: v.stream.labels, meta: build(v.visibleMeta), parsed: build(v.visibleParsed)}
-	if !plain {
-		l.stream = build(v.visibleStream)
+	return &p.entry
+}
+
+// build makes labels of what collect appends.
+func (p *pipeline) build(collect func([]pair) []pair) labels.Labels {
+	p.scratch = collect(p.scratch[:0])
+	if len(p.scratch) == 0 {
+		return labels.EmptyLabels()
 	}
-	if plain {
-		v.stream.plain[v.level] = l
-	}
-	return l
+	return buildLabels(&p.builder, p.scratch)
 }
 
 // lineFilterStep decides on the line.

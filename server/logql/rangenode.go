@@ -53,6 +53,8 @@ func (n *rangeNode) fill() error {
 	if err == nil && !counted {
 		err = n.read()
 	}
+	// All lines of a series may be between two windows.
+	n.series = append(n.series, make([]cellSeries, len(n.scan.labels)-len(n.series))...)
 	n.order = make([]int, len(n.scan.labels))
 	for i := range n.order {
 		n.order[i] = i
@@ -169,7 +171,7 @@ func (n *rangeNode) addCount(c storage.LogCount, start, width int64) error {
 		}
 		if id < 0 {
 			var err error
-			if id, err = s.addSeries(buildLabels(&s.builder, s.pairs)); err != nil {
+			if id, err = s.addSeries(buildLabels(&s.builder, s.pairs), 0); err != nil {
 				return err
 			}
 		}

@@ -111,7 +111,7 @@ func (s *scan) sample(r *storage.Record) (rangeSample, bool, error) {
 	if v.err != "" {
 		return rangeSample{}, false, s.pipelineError(v)
 	}
-	id, err := s.seriesOf(v)
+	id, err := s.cachedSeriesOf(v)
 	return rangeSample{id, r.Time, value}, true, err
 }
 
@@ -134,6 +134,21 @@ func (e *PipelineError) Error() string {
 func (s *scan) pipelineError(v *view) error {
 	kind, details := strings.Clone(v.err), strings.Clone(v.errDetails)
 	return &PipelineError{kind, details, buildLabels(&s.builder, v.visible(nil))}
+}
+
+// cachedSeriesOf remembers the series of a stream's records of a level that
+// have no other labels.
+func (s *scan) cachedSeriesOf(v *view) (int, error) {
+	if !v.plain() {
+		return s.seriesOf(v)
+	}
+	cached := &v.stream.series[v.level]
+	if *cached == 0 {
+		id, err := s.seriesOf(v)
+		*cached = id + 1
+		return id, err
+	}
+	return *cached - 1, nil
 }
 
 // seriesOf returns the number of the series that the labels belong to.
@@ -160,16 +175,17 @@ func (s *scan) seriesOf(v *view) (int, error) {
 	if id, ok := s.series[string(s.key)]; ok {
 		return id, nil
 	}
-	id, err := s.addSeries(buildLabels(&s.builder, s.pairs))
+	// The key is kept twice: here and as labels.
+	id, err := s.addSeries(buildLabels(&s.builder, s.pairs), 2*len(s.key))
 	s.series[string(s.key)] = id
 	return id, err
 }
 
 func (s *scan) unwraps(name string) bool { return s.unwrap != nil && s.unwrap.label == name }
 
-func (s *scan) addSeries(l labels.Labels) (int, error) {
+func (s *scan) addSeries(l labels.Labels, bytes int) (int, error) {
 	s.labels = append(s.labels, l)
-	return len(s.labels) - 1, s.budget.addSeries()
+	return len(s.labels) - 1, s.budget.addSeries(bytes)
 }
 
 // unwrapper takes samples from a label.

@@ -48,26 +48,18 @@ func roundTo(v any, decimals int) float64 {
 	return math.Floor(toFloat(v)*scale+0.5) / scale
 }
 
-func foldInt(values []any, op func(a, b int64) int64) int64 {
-	var result int64
-	for i, v := range values {
-		if i == 0 {
-			result = toInt(v)
-			continue
-		}
-		result = op(result, toInt(v))
-	}
-	return result
-}
+func foldInt(values []any, op func(a, b int64) int64) int64 { return fold(values, toInt, op) }
 
-func foldFloat(values []any, op func(a, b float64) float64) float64 {
-	var result float64
+func foldFloat(values []any, op func(a, b float64) float64) float64 { return fold(values, toFloat, op) }
+
+func fold[T any](values []any, number func(any) T, op func(a, b T) T) T {
+	var result T
 	for i, v := range values {
 		if i == 0 {
-			result = toFloat(v)
+			result = number(v)
 			continue
 		}
-		result = op(result, toFloat(v))
+		result = op(result, number(v))
 	}
 	return result
 }

@@ -42,6 +42,8 @@ type streamState struct {
 	pairs  []pair
 	// plain are the entries' labels where the pipeline changed nothing.
 	plain [storage.Levels]*entryLabels
+	// series are the numbers, plus 1, of the series that such entries belong to.
+	series [storage.Levels]int
 }
 
 func newStreamState(s *storage.Stream) *streamState {
@@ -90,6 +92,11 @@ func (v *view) reset(stream *streamState, r *storage.Record) {
 	}
 }
 
+// plain tells whether there are no labels but the stream's and the level.
+func (v *view) plain() bool {
+	return len(v.parsed) == 0 && len(v.removed) == 0 && len(v.meta) == 0 && v.err == ""
+}
+
 // get returns the value of a label, "" and false if there is none.
 func (v *view) get(name string) (string, bool) {
 	switch name {
@@ -104,7 +111,7 @@ func (v *view) get(name string) (string, bool) {
 	if slices.Contains(v.removed, name) {
 		return "", false
 	}
-	if name == storage.LabelLevel && v.level != storage.LevelUnknown {
+	if isLevel(name) && v.level != storage.LevelUnknown {
 		return v.level.String(), true
 	}
 	if value, ok := v.stream.get(name); ok {
@@ -112,9 +119,6 @@ func (v *view) get(name string) (string, bool) {
 	}
 	if value, ok := find(v.meta, name); ok {
 		return value, true
-	}
-	if name == detectedLevel && v.level != storage.LevelUnknown {
-		return v.level.String(), true
 	}
 	return "", false
 }

@@ -198,7 +198,7 @@ func (v *volumes) addTo(key string, empty Volume, bytes []int64) error {
 		r = &empty
 		r.Bytes = make([]int64, len(bytes))
 		v.results[key] = r
-		if err := v.budget.addSeries(); err != nil {
+		if err := v.budget.addSeries(len(key)); err != nil {
 			return err
 		}
 		if err := v.budget.addSamples(len(bytes)); err != nil {

@@ -15,8 +15,15 @@ import (
 //go:embed testdata/corpus.txt
 var corpus string
 
-// generated is the number of records of the generated stream.
-const generated = 600
+const (
+	// generated is the number of records of the generated stream.
+	generated = 600
+	// bulkPods and bulkRecords, those of each pod, are more than a small store
+	// keeps in memory.
+	bulkPods, bulkRecords = 10, 600
+	// bulkStart is before all other records.
+	bulkStart = -30 * time.Minute
+)
 
 // corpusRecords reads corpus.txt, streams as "{labels}" and their records as
 // "TIME LEVEL {metadata} TEXT", and adds a stream of a line each second.
@@ -45,7 +52,8 @@ func corpusRecords(base time.Time) ([]storage.Record, error) {
 		r.Stream, r.Source, r.Offset = stream, storage.SourceID{7, 15: source}, int64(i)*1000
 		records = append(records, r)
 	}
-	return append(records, generate(base)...), nil
+	records = append(records, generate(base)...)
+	return append(records, generateBulk(base.Add(bulkStart))...), nil
 }
 
 func parseRecord(prom parser.Parser, line string, base time.Time) (storage.Record, error) {
@@ -83,6 +91,30 @@ func generate(base time.Time) []storage.Record {
 		records[i] = storage.Record{
 			Stream: stream, Time: base.Add(time.Duration(i) * time.Second).UnixNano(), Line: []byte(line), Level: level,
 			Source: storage.SourceID{9}, Offset: int64(i) * 100,
+		}
+	}
+	return records
+}
+
+// generateBulk makes lines of JSON, a second apart in each pod, with a needle
+// in one of them.
+func generateBulk(start time.Time) []storage.Record {
+	var records []storage.Record
+	for pod := range bulkPods {
+		stream := &storage.Stream{Labels: labels.FromStrings(
+			storage.LabelNamespace, "bulk", storage.LabelPod, fmt.Sprintf("web-%d", pod), storage.LabelContainer, "web")}
+		for i := range bulkRecords {
+			level := storage.Level(i % storage.Levels)
+			needle := ""
+			if pod == 7 && i == 333 {
+				needle = "n33dle"
+			}
+			line := fmt.Sprintf(`{"n":%d,"path":"/api/v%d/items/%d","status":%d,"took":%.3f,"peer":"10.%d.0.%d","note":%q}`,
+				i, i%3, i*7%100, 200+i%5*100, float64(i%97)/100, pod, i%250, needle)
+			records = append(records, storage.Record{
+				Stream: stream, Time: start.Add(time.Duration(i)*time.Second + time.Duration(pod)*time.Millisecond).UnixNano(),
+				Line: []byte(line), Level: level, Source: storage.SourceID{11, byte(pod)}, Offset: int64(i) * 200,
+			})
 		}
 	}
 	return records

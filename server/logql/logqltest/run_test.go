@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/storage/logdb"
 	"github.com/binnacle-obs/binnacle/storage/storagetest"
 )
 
@@ -28,6 +29,22 @@ type noCounter struct{ storage.LogStore }
 
 func TestWithoutCounter(t *testing.T) {
 	Run(t, func(t *testing.T) storage.LogStore { return noCounter{openMemory(t)} })
+}
+
+// TestLogDB asks the embedded store, with all records in memory and with most of
+// them in segments.
+func TestLogDB(t *testing.T) {
+	for name, o := range map[string]logdb.Options{"head": {}, "segments": {HeadBytes: 256 << 10, BlockBytes: 4 << 10}} {
+		t.Run(name, func(t *testing.T) {
+			Run(t, func(t *testing.T) storage.LogStore {
+				o.Dir = t.TempDir()
+				db, err := logdb.Open(o)
+				require.NoError(t, err)
+				t.Cleanup(func() { require.NoError(t, db.Close()) })
+				return db
+			})
+		})
+	}
 }
 
 // updateQueries evaluates the cases and keeps all other lines.

@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,8 +23,11 @@ import (
 //go:embed testdata/queries.txt
 var queries string
 
+// batchRecords is how many records are written at once.
+const batchRecords = 1000
+
 // Run writes a corpus to an empty store and evaluates a table of queries over
-// it. The records' times are within the last hour.
+// it. The records' times are within the last two hours.
 func Run(t *testing.T, open func(t *testing.T) storage.LogStore) {
 	s := fill(t, open)
 	cases, err := parseCases(queries)
@@ -33,11 +37,13 @@ func Run(t *testing.T, open func(t *testing.T) storage.LogStore) {
 			require.Equal(t, strings.Join(c.want, "\n"), strings.Join(s.evaluate(t.Context(), c), "\n"), c.query)
 		})
 	}
+	t.Run("tail", s.tail)
 }
 
 // suite is a filled store.
 type suite struct {
 	engine *logql.Engine
+	store  storage.LogStore
 	base   time.Time
 }
 
@@ -47,10 +53,12 @@ func fill(t *testing.T, open func(t *testing.T) storage.LogStore) suite {
 	store := open(t)
 	records, err := corpusRecords(base)
 	require.NoError(t, err)
-	require.NoError(t, store.Write(t.Context(), records))
+	for batch := range slices.Chunk(records, batchRecords) {
+		require.NoError(t, store.Write(t.Context(), batch))
+	}
 	engine, err := logql.New(logql.Options{Store: store})
 	require.NoError(t, err)
-	return suite{engine, base}
+	return suite{engine, store, base}
 }
 
 // testCase is an entry of queries.txt:
@@ -162,11 +170,11 @@ func (s suite) metric(value parser.Value) []string {
 		}
 	case promql.Matrix:
 		for _, series := range v {
-			line := series.Metric.String()
+			parts := []string{series.Metric.String()}
 			for _, p := range series.Floats {
-				line += " " + number(p.F) + "@" + s.since(p.T * int64(time.Millisecond))[1:]
+				parts = append(parts, number(p.F)+"@"+s.since(p.T * int64(time.Millisecond))[1:])
 			}
-			out = append(out, line)
+			out = append(out, strings.Join(parts, " "))
 		}
 	}
 	return out
