@@ -1,0 +1,87 @@
+package redact
+
+import (
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxAlternatives bounds the texts that are looked for on behalf of one rule.
+const maxAlternatives = 8
+
+// required derives from a regular expression texts of which every match holds
+// one, each long enough for the scanner. There are none for many expressions,
+// which are then tried on every line.
+func required(expression string) (anyOf []string, fold bool) {
+	re, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		return nil, false // regexp.Compile has told
+	}
+	texts := requiredOf(re)
+	if len(texts) == 0 || len(texts) > maxAlternatives {
+		return nil, false
+	}
+	for _, t := range texts {
+		anyOf = append(anyOf, t.text)
+		fold = fold || t.fold
+	}
+	return anyOf, fold
+}
+
+type literal struct {
+	text string
+	fold bool
+}
+
+func requiredOf(re *syntax.Regexp) []literal {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return fromLiteral(re)
+	case syntax.OpCapture, syntax.OpPlus:
+		return requiredOf(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return requiredOf(re.Sub[0])
+		}
+	case syntax.OpConcat:
+		var best []literal
+		for _, sub := range re.Sub {
+			if texts := requiredOf(sub); len(texts) > 0 && (best == nil || len(texts) < len(best)) {
+				best = texts
+			}
+		}
+		return best
+	case syntax.OpAlternate:
+		var all []literal
+		for _, sub := range re.Sub {
+			texts := requiredOf(sub)
+			if len(texts) == 0 {
+				return nil
+			}
+			all = append(all, texts...)
+		}
+		return all
+	}
+	return nil
+}
+
+// fromLiteral splits where folding goes beyond ASCII: in any case, k and s match
+// the Kelvin sign and the long s as well.
+func fromLiteral(re *syntax.Regexp) []literal {
+	text, fold := string(re.Rune), re.Flags&syntax.FoldCase != 0
+	if !fold {
+		if len(text) < window {
+			return nil
+		}
+		return []literal{{text, false}}
+	}
+	parts := strings.FieldsFunc(text, func(r rune) bool {
+		return r >= utf8.RuneSelf || strings.ContainsRune("kKsS", r)
+	})
+	parts = slices.DeleteFunc(parts, func(part string) bool { return len(part) < window })
+	if len(parts) == 0 {
+		return nil
+	}
+	return []literal{{parts[0], true}}
+}
