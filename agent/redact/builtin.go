@@ -10,11 +10,11 @@ const keyRule = "private-key"
 var builtin = []Rule{
 	{
 		Name: "bearer-token", Regexp: `(?i)(\bbearer[ \t]+)[a-z0-9._~+/-]{16,}=*`, Replacement: "${1}" + Redacted,
-		anyOf: []string{"bear"}, fold: true,
+		anyOf: []string{"bear"},
 	},
 	{
 		Name: "basic-auth", Regexp: `(?i)(\bauthorization["']?[ \t]*[:=][ \t]*["']?basic[ \t]+)[a-z0-9+/_-]{8,}=*`, Replacement: "${1}" + Redacted,
-		anyOf: []string{"riza"}, fold: true,
+		anyOf: []string{"riza"},
 	},
 	{
 		Name: "aws-access-key-id", Regexp: `\b(?:AKIA|ASIA)[A-Z2-7]{16}\b`,
@@ -22,7 +22,7 @@ var builtin = []Rule{
 	},
 	{
 		Name: "aws-secret-access-key", Regexp: `(?i)(secret_?(?:access_?)?key["']?[ \t]*[:=][ \t]*["']?)[a-z0-9/+]{40}\b`, Replacement: "${1}" + Redacted,
-		anyOf: []string{"cret"}, fold: true,
+		anyOf: []string{"ecre"},
 	},
 	{
 		// The last @ before the path ends the password: it may hold others.
@@ -35,7 +35,7 @@ var builtin = []Rule{
 	},
 	{
 		Name: "gitlab-token", Regexp: `\bglpat-[A-Za-z0-9_-]{20,}`,
-		anyOf: []string{"pat-"},
+		anyOf: []string{"glpa"},
 	},
 	{
 		Name: "slack-token", Regexp: `\bxox[abeprs]-[A-Za-z0-9-]{10,}`,

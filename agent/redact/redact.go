@@ -35,10 +35,9 @@ type Rule struct {
 	// means Redacted.
 	Replacement string
 
-	// anyOf has texts of which one is in each match: four bytes or more, and
-	// found in any case if fold is set. It is derived from Regexp if empty.
+	// anyOf has texts of which one is in each match, in any case: four bytes or
+	// more. It is derived from Regexp if empty.
 	anyOf []string
-	fold  bool
 	// needs has shorter texts of which every match holds all.
 	needs []string
 }
@@ -78,7 +77,7 @@ type rule struct {
 
 // New compiles the rules.
 func New(o Options) (*Redactor, error) {
-	r := &Redactor{scanner: newScanner(), mark: o.Mark}
+	r := &Redactor{scanner: &scanner{}, mark: o.Mark}
 	all := o.Rules
 	if !o.NoBuiltin {
 		all = append(slices.Clone(builtin), o.Rules...)
@@ -95,7 +94,7 @@ func New(o Options) (*Redactor, error) {
 		r.keys = newKeyBlocks(r.put)
 		r.keyBit = 1 << len(r.rules)
 		r.rules = append(r.rules, &r.keys.rule)
-		r.scanner.add(r.keyBit, "PRIVATE KEY", false)
+		r.scanner.add(r.keyBit, "PRIVATE KEY")
 	}
 	if o.Registerer != nil {
 		if err := o.Registerer.Register(collector{r}); err != nil {
@@ -118,16 +117,12 @@ func (r *Redactor) add(definition Rule) error {
 	}
 	bit := hits(1) << len(r.rules)
 	r.rules = append(r.rules, u)
-	anyOf, fold := definition.anyOf, definition.fold
+	anyOf := definition.anyOf
 	if len(anyOf) == 0 && len(u.needs) == 0 {
-		anyOf, fold = required(definition.Regexp)
+		anyOf = required(definition.Regexp)
 	}
 	for _, text := range anyOf {
-		if !r.scanner.room() {
-			anyOf = nil
-			break
-		}
-		r.scanner.add(bit, text, fold)
+		r.scanner.add(bit, text)
 	}
 	if len(anyOf) == 0 {
 		r.always |= bit

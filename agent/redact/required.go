@@ -13,28 +13,18 @@ const maxAlternatives = 8
 // required derives from a regular expression texts of which every match holds
 // one, each long enough for the scanner. There are none for many expressions,
 // which are then tried on every line.
-func required(expression string) (anyOf []string, fold bool) {
+func required(expression string) (anyOf []string) {
 	re, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
-		return nil, false // regexp.Compile has told
+		return nil // regexp.Compile has told
 	}
-	texts := requiredOf(re)
-	if len(texts) == 0 || len(texts) > maxAlternatives {
-		return nil, false
+	if anyOf = requiredOf(re); len(anyOf) > maxAlternatives {
+		return nil
 	}
-	for _, t := range texts {
-		anyOf = append(anyOf, t.text)
-		fold = fold || t.fold
-	}
-	return anyOf, fold
+	return anyOf
 }
 
-type literal struct {
-	text string
-	fold bool
-}
-
-func requiredOf(re *syntax.Regexp) []literal {
+func requiredOf(re *syntax.Regexp) []string {
 	switch re.Op {
 	case syntax.OpLiteral:
 		return fromLiteral(re)
@@ -45,7 +35,7 @@ func requiredOf(re *syntax.Regexp) []literal {
 			return requiredOf(re.Sub[0])
 		}
 	case syntax.OpConcat:
-		var best []literal
+		var best []string
 		for _, sub := range re.Sub {
 			if texts := requiredOf(sub); len(texts) > 0 && (best == nil || len(texts) < len(best)) {
 				best = texts
@@ -53,7 +43,7 @@ func requiredOf(re *syntax.Regexp) []literal {
 		}
 		return best
 	case syntax.OpAlternate:
-		var all []literal
+		var all []string
 		for _, sub := range re.Sub {
 			texts := requiredOf(sub)
 			if len(texts) == 0 {
@@ -66,15 +56,15 @@ func requiredOf(re *syntax.Regexp) []literal {
 	return nil
 }
 
-// fromLiteral splits where folding goes beyond ASCII: in any case, k and s match
-// the Kelvin sign and the long s as well.
-func fromLiteral(re *syntax.Regexp) []literal {
-	text, fold := string(re.Rune), re.Flags&syntax.FoldCase != 0
-	if !fold {
+// fromLiteral takes what folding by ASCII is right for: in any case, k and s
+// match the Kelvin sign and the long s as well.
+func fromLiteral(re *syntax.Regexp) []string {
+	text := string(re.Rune)
+	if re.Flags&syntax.FoldCase == 0 {
 		if len(text) < window {
 			return nil
 		}
-		return []literal{{text, false}}
+		return []string{text}
 	}
 	parts := strings.FieldsFunc(text, func(r rune) bool {
 		return r >= utf8.RuneSelf || strings.ContainsRune("kKsS", r)
@@ -83,5 +73,5 @@ func fromLiteral(re *syntax.Regexp) []literal {
 	if len(parts) == 0 {
 		return nil
 	}
-	return []literal{{parts[0], true}}
+	return parts[:1]
 }

@@ -1,124 +1,109 @@
 package redact
 
 import (
-	"bytes"
 	"encoding/binary"
 )
 
-// window is the length of what the scanner looks for.
-const window = 4
+const (
+	// window is the length of what the scanner looks for.
+	window = 4
+	// blockBits and wordBits are the sizes of its tables: the first fits into
+	// the fastest cache, with few blocks that collide.
+	blockBits = 14
+	wordBits  = 11
+	// foldMask makes lower case of letters, and something of other characters
+	// that is the same in lines and in what is looked for.
+	foldMask = 0x2020202020202020
+)
 
 // hits has a bit for each rule.
 type hits uint64
 
-// scanner finds in one pass, without looking at every byte, which of many short
-// texts a line holds: the algorithm of Wu and Manber with blocks of two bytes.
-// Nearly all lines of logs hold none of them, and no regular expression is
-// tried then.
+// scanner finds in one pass which of many short texts a line holds, in any case.
+// Nearly all lines of logs hold none, and no regular expression is tried then.
+//
+// A text of four bytes has a block of three that begins at an even place,
+// wherever it is in the line. So only these blocks are looked up, three at a
+// time, in a table of the hashes of blocks that texts have; none of these steps
+// waits for another.
 type scanner struct {
-	// shift is by how much the end of a window can be moved when it is on a
-	// block: 0 where a text ends with the block.
-	shift [1 << 16]uint8
+	blocks [1 << blockBits]uint8
 	// words are the texts as numbers, in a hash table with open addressing.
 	words [1 << wordBits]word
-	count int
 }
-
-const wordBits = 10
 
 type word struct {
 	text  uint32
 	rules hits
 }
 
-func newScanner() *scanner {
-	s := &scanner{}
-	for i := range s.shift {
-		s.shift[i] = window - 1
-	}
-	return s
-}
-
-// room tells whether as many windows as one more text can have will fit.
-func (s *scanner) room() bool { return s.count+1<<window <= len(s.words)/2 }
-
-// add looks for text, of which it takes the window that is rarest in logs. With
-// fold it is found in any case, by ASCII.
-func (s *scanner) add(rules hits, text string, fold bool) {
+// add looks for text, of which it takes the window that is rarest in logs.
+func (s *scanner) add(rules hits, text string) {
 	best, cost := text[:window], 0
 	for i := 0; i+window <= len(text); i++ {
-		if c := commonness(text[i:i+window], fold); i == 0 || c < cost {
+		if c := commonness(text[i : i+window]); i == 0 || c < cost {
 			best, cost = text[i:i+window], c
 		}
 	}
-	s.addVariants(rules, []byte(best), 0, fold)
-}
-
-func (s *scanner) addVariants(rules hits, text []byte, from int, fold bool) {
-	if from == len(text) {
-		s.addWindow(rules, text)
-		return
-	}
-	s.addVariants(rules, text, from+1, fold)
-	if c := text[from] | 0x20; fold && c >= 'a' && c <= 'z' {
-		other := bytes.Clone(text)
-		other[from] ^= 0x20
-		s.addVariants(rules, other, from+1, fold)
-	}
-}
-
-func (s *scanner) addWindow(rules hits, text []byte) {
-	for i := range window - 1 {
-		block := binary.LittleEndian.Uint16(text[i:])
-		s.shift[block] = min(s.shift[block], uint8(window-2-i))
-	}
-	w := binary.LittleEndian.Uint32(text)
-	i := slot(w)
+	w := fold32([]byte(best))
+	s.blocks[mix(uint64(w&0xffffff))%(1<<blockBits)] = 1
+	s.blocks[mix(uint64(w>>8))%(1<<blockBits)] = 1
+	i := wordSlot(w)
 	for s.words[i].rules != 0 && s.words[i].text != w {
 		i = (i + 1) % len(s.words)
-	}
-	if s.words[i].rules == 0 {
-		s.count++
 	}
 	s.words[i].text = w
 	s.words[i].rules |= rules
 }
 
-func slot(w uint32) int { return int(w * 0x9e3779b1 >> (32 - wordBits)) }
+func fold32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) | foldMask&0xffffffff }
+
+// mix spreads each block of three bytes over the 14 bits that begin where the
+// block does. It is a poor hash, but one for all blocks of a number at once.
+func mix(v uint64) uint64 { return v ^ v>>10 }
+
+func wordSlot(w uint32) int { return int(w * 0x9e3779b1 >> (32 - wordBits)) }
 
 // scan returns the rules whose texts are in line.
 func (s *scanner) scan(line []byte) hits {
+	const step = 6 // bytes that three blocks at even places advance
 	var found hits
-	for i := window - 2; i+1 < len(line); {
-		step := s.shift[binary.LittleEndian.Uint16(line[i:])]
-		if step != 0 {
-			i += int(step)
-			continue
+	rest := line
+	for len(rest) >= 8 {
+		v := mix(binary.LittleEndian.Uint64(rest) | foldMask)
+		if s.blocks[v%(1<<blockBits)]|s.blocks[v>>16%(1<<blockBits)]|s.blocks[v>>32%(1<<blockBits)] != 0 {
+			i := len(line) - len(rest)
+			found |= s.verify(line, i-1, i+step-1)
 		}
-		w := binary.LittleEndian.Uint32(line[i-(window-2):])
-		for j := slot(w); s.words[j].rules != 0; j = (j + 1) % len(s.words) {
+		rest = rest[step:]
+	}
+	return found | s.verify(line, len(line)-len(rest)-1, len(line))
+}
+
+// verify compares the texts with the line at the places [from, to).
+func (s *scanner) verify(line []byte, from, to int) hits {
+	var found hits
+	for i := max(from, 0); i < min(to, len(line)-window+1); i++ {
+		w := fold32(line[i:])
+		for j := wordSlot(w); s.words[j].rules != 0; j = (j + 1) % len(s.words) {
 			if s.words[j].text == w {
 				found |= s.words[j].rules
 				break
 			}
 		}
-		i++
 	}
 	return found
 }
 
-// commonness estimates how often logs have the last block of a window, which
-// is what a scan stops at.
-func commonness(text string, fold bool) int {
+// commonness estimates how often logs have a text.
+func commonness(text string) int {
 	sum := 0
-	for _, c := range []byte(text[window-2:]) {
+	for _, c := range []byte(text) {
 		switch {
-		case c == ' ' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+		case c == ' ' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9':
 			sum += 4
-		case fold && c >= 'A' && c <= 'Z':
-			sum += 4
-		case c >= 'A' && c <= 'Z' || c == '=' || c == ':' || c == '"':
-			sum += 2
+		case c == '=' || c == ':' || c == '"' || c == '/':
+			sum += 3
 		default:
 			sum++
 		}
