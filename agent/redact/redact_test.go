@@ -71,8 +71,10 @@ func TestBuiltinRules(t *testing.T) {
 		{"google-api-key", "?key=AIzaSyA-1234567890abcdefghijklmnopqrstu", "?key=[REDACTED]"},
 		{"stripe-key", "sk_live_" + hex40, "[REDACTED]"},
 		{"jwt", "cookie=" + token + ";", "cookie=[REDACTED];"},
-		{"private-key", `{"key":"-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"}`,
-			`{"key":"-----BEGIN RSA PRIVATE KEY-----[REDACTED]-----END RSA PRIVATE KEY-----\n"}`},
+		{
+			"private-key", `{"key":"-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"}`,
+			`{"key":"-----BEGIN RSA PRIVATE KEY-----[REDACTED]-----END RSA PRIVATE KEY-----\n"}`,
+		},
 	} {
 		for _, surrounding := range []string{"", "x", "some text in front of it: ", strings.Repeat("long ", 100)} {
 			r := newRedactor(t, Options{})
