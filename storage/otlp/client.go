@@ -18,11 +18,14 @@ import (
 	"github.com/binnacle-obs/binnacle/storage/endpoint"
 )
 
-// ClientOptions configure a Client.
-type ClientOptions struct {
-	// Endpoint is the receiver. Its URL is the base of the server, such as
-	// https://server:7070, to which Path is added.
-	Endpoint endpoint.Options
+// Endpoint is one receiver of logs. Its URL is the base of the server, such as
+// https://server:7070, to which Path is added.
+type Endpoint = endpoint.Options
+
+// Options configure a Client.
+type Options struct {
+	// Endpoint is the receiver.
+	Endpoint Endpoint
 }
 
 // Client is a storage.LogSink that sends records to an OTLP receiver.
@@ -45,7 +48,7 @@ const maxKept = 4 << 20
 var _ storage.LogSink = (*Client)(nil)
 
 // NewClient checks the options; it does not connect. Errors hold no secrets.
-func NewClient(o ClientOptions) (*Client, error) {
+func NewClient(o Options) (*Client, error) {
 	const example = "https://server:7070"
 	e := o.Endpoint
 	if u, err := url.Parse(e.URL); err == nil {
