@@ -50,6 +50,7 @@ func main() {
 	only := flag.String("only", "", "comma-separated suites: read, collect, agent, remote, ship (default all)")
 	cadvisor := flag.String("cadvisor", "", "serve cAdvisor's metrics on this address and do nothing else")
 	collect := flag.String("collect", "", "collect into this folder and do nothing else")
+	flag.Int64Var(&shipBytes, "ship-bytes", shipBytes, "with the suite ship: bytes of logs to ship")
 	null := flag.String("null", "", "take logs on this address and do nothing else")
 	listen := flag.String("listen", "", "with -collect: address to answer on")
 	flag.Parse()

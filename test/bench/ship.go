@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +14,8 @@ import (
 	"github.com/binnacle-obs/binnacle/test/corpus"
 )
 
-var shipBytes = flag.Int64("ship-bytes", 128<<20, "size of the logs that the suite ship reads")
+// shipBytes is the size of the logs, by the flag -ship-bytes.
+var shipBytes int64 = 128 << 20
 
 const (
 	// shipFiles is how many containers wrote the logs.
@@ -36,7 +36,7 @@ func benchShip() ([]result, error) {
 	}
 	defer os.RemoveAll(dir)
 	staging := filepath.Join(dir, "staging")
-	files, err := corpus.Write(staging, shipFiles, *shipBytes, corpus.Shape{}, time.Now().UTC().Add(-time.Hour))
+	files, err := corpus.Write(staging, shipFiles, shipBytes, corpus.Shape{}, time.Now().UTC().Add(-time.Hour))
 	if err != nil {
 		return nil, err
 	}
