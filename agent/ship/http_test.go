@@ -118,7 +118,7 @@ func (s *badServer) store(records []storage.Record) {
 func TestOverHTTP(t *testing.T) {
 	const deliveries, perDelivery = 60, 20
 	s, d := newBadServer(t), &done{}
-	client, err := otlp.NewClient(otlp.Options{Endpoint: otlp.Endpoint{URL: s.URL, Timeout: 30 * time.Millisecond}})
+	client, err := otlp.NewClient(otlp.ClientOptions{Endpoint: otlp.Endpoint{URL: s.URL, Timeout: 30 * time.Millisecond}})
 	require.NoError(t, err)
 	defer client.Close()
 	o := options(client)

@@ -22,8 +22,8 @@ import (
 // https://server:7070, to which Path is added.
 type Endpoint = endpoint.Options
 
-// Options configure a Client.
-type Options struct {
+// ClientOptions configure a Client.
+type ClientOptions struct {
 	// Endpoint is the receiver.
 	Endpoint Endpoint
 }
@@ -48,7 +48,7 @@ const maxKept = 4 << 20
 var _ storage.LogSink = (*Client)(nil)
 
 // NewClient checks the options; it does not connect. Errors hold no secrets.
-func NewClient(o Options) (*Client, error) {
+func NewClient(o ClientOptions) (*Client, error) {
 	const example = "https://server:7070"
 	e := o.Endpoint
 	if u, err := url.Parse(e.URL); err == nil {

@@ -84,7 +84,7 @@ func unpack(coding string, body []byte) ([]byte, error) {
 }
 
 func newTestClient(t *testing.T, o Endpoint) *Client {
-	c, err := NewClient(Options{o})
+	c, err := NewClient(ClientOptions{o})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -239,7 +239,7 @@ func TestClientOptions(t *testing.T) {
 		"must not hold a user":                 "https://joe:hunter2@host",
 		"cannot be parsed":                     "http://hunter2:%zz",
 	} {
-		_, err := NewClient(Options{Endpoint{URL: url}})
+		_, err := NewClient(ClientOptions{Endpoint{URL: url}})
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "hunter2")
 	}

@@ -30,7 +30,7 @@ const ladderBatch = 1 << 20
 // shipLadder measures in one thread what cannot be saved: each step includes
 // those before it. Nothing is followed, joined over files, retried or kept.
 func shipLadder(files corpus.Files, url string) (rows []result, floor floors, err error) {
-	client, err := otlp.NewClient(otlp.Options{Endpoint: otlp.Endpoint{URL: url}})
+	client, err := otlp.NewClient(otlp.ClientOptions{Endpoint: otlp.Endpoint{URL: url}})
 	if err != nil {
 		return nil, floor, err
 	}
