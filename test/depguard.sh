@@ -36,12 +36,14 @@ storage           no storage/tsdb collector
 storage/tsdb      no storage/remote server
 storage/tsdb      ok storage github.com/prometheus/prometheus/tsdb
 storage/remote    no collector storage/tsdb github.com/prometheus/prometheus/tsdb
-storage/remote    ok storage
+storage/remote    ok storage storage/endpoint
 storage/logdb     no storage/elastic server github.com/elastic/go-elasticsearch
 storage/logdb     ok storage
 storage/elastic   no storage/logdb agent
-storage/elastic   ok storage github.com/elastic/go-elasticsearch
+storage/elastic   ok storage storage/endpoint github.com/elastic/go-elasticsearch
+storage/endpoint  no storage agent
 storage/otlp      no server agent
+storage/otlp      ok storage storage/endpoint
 scrape            no storage/remote
 listen            no storage
 cmd/binnacle      no test github.com/prometheus/prometheus/tsdb
@@ -59,7 +61,7 @@ stub() {
   printf '// Package x is a stub.\npackage x\n' >"$dir/$1/stub.go"
 }
 for package in agent agent/{tail,ship} server server/{api,alert,logql,loki} collector collector/{cgroup,proc,disk} \
-  storage storage/{tsdb,remote,logdb,elastic,otlp} scrape listen test cmd/binnacle; do
+  storage storage/{tsdb,remote,logdb,elastic,endpoint,otlp} scrape listen test cmd/binnacle; do
   stub "$package"
 done
 for other in github.com/prometheus/prometheus github.com/prometheus/node_exporter github.com/google/cadvisor github.com/elastic/go-elasticsearch; do

@@ -16,14 +16,14 @@ type batch struct {
 // take moves records of p to the batch until that has limit bytes.
 func (b *batch) take(p *pending, limit int, edit func(*storage.Record)) {
 	for p.taken < len(p.Records) && b.bytes < limit {
-		r := p.Records[p.taken]
-		p.taken++
-		if edit != nil {
-			edit(&r)
-		}
-		b.records = append(b.records, r)
+		b.records = append(b.records, p.Records[p.taken])
 		b.owners = append(b.owners, p)
-		b.bytes += sizeOf(&r)
+		p.taken++
+		r := &b.records[len(b.records)-1]
+		if edit != nil {
+			edit(r)
+		}
+		b.bytes += sizeOf(r)
 	}
 }
 

@@ -18,11 +18,14 @@ import (
 	"github.com/binnacle-obs/binnacle/storage/endpoint"
 )
 
+// Endpoint is one receiver of logs. Its URL is the base of the server, such as
+// https://server:7070, to which Path is added.
+type Endpoint = endpoint.Options
+
 // ClientOptions configure a Client.
 type ClientOptions struct {
-	// Endpoint is the receiver. Its URL is the base of the server, such as
-	// https://server:7070, to which Path is added.
-	Endpoint endpoint.Options
+	// Endpoint is the receiver.
+	Endpoint Endpoint
 }
 
 // Client is a storage.LogSink that sends records to an OTLP receiver.

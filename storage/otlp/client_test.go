@@ -20,7 +20,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/binnacle-obs/binnacle/storage"
-	"github.com/binnacle-obs/binnacle/storage/endpoint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,7 +83,7 @@ func unpack(coding string, body []byte) ([]byte, error) {
 	return nil, fmt.Errorf("coding %q", coding)
 }
 
-func newTestClient(t *testing.T, o endpoint.Options) *Client {
+func newTestClient(t *testing.T, o Endpoint) *Client {
 	c, err := NewClient(ClientOptions{o})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -105,7 +104,7 @@ func TestWriteSendsRecords(t *testing.T) {
 	r := newReceiver(t, nil)
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("hunter2\n"), 0o600))
-	c := newTestClient(t, endpoint.Options{URL: r.URL + "/base/?x=1", TokenFile: token, Headers: map[string]string{"X-Scope-OrgID": "t"}})
+	c := newTestClient(t, Endpoint{URL: r.URL + "/base/?x=1", TokenFile: token, Headers: map[string]string{"X-Scope-OrgID": "t"}})
 	require.NoError(t, c.Write(t.Context(), sampleRecords()))
 	requireSame(t, sampleRecords(), r.records)
 	got := r.requests[0]
@@ -149,7 +148,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t, test.answer)
-			err := newTestClient(t, endpoint.Options{URL: r.URL}).Write(t.Context(), sampleRecords()[:3])
+			err := newTestClient(t, Endpoint{URL: r.URL}).Write(t.Context(), sampleRecords()[:3])
 			var partial *storage.PartialError
 			require.ErrorAs(t, err, &partial)
 			require.Equal(t, test.retry, partial.Retry)
@@ -165,7 +164,7 @@ func TestAnswers(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	r := newReceiver(t, status(413))
-	err := newTestClient(t, endpoint.Options{URL: r.URL}).Write(t.Context(), sampleRecords())
+	err := newTestClient(t, Endpoint{URL: r.URL}).Write(t.Context(), sampleRecords())
 	require.ErrorIs(t, err, storage.ErrTooLarge)
 	var partial *storage.PartialError
 	require.NotErrorAs(t, err, &partial)
@@ -181,7 +180,7 @@ func TestCodingsAreTried(t *testing.T) {
 	}
 	for _, refusal := range []int{415, 400} {
 		r := newReceiver(t, knows("gzip", refusal))
-		c := newTestClient(t, endpoint.Options{URL: r.URL})
+		c := newTestClient(t, Endpoint{URL: r.URL})
 		require.NoError(t, c.Write(t.Context(), sampleRecords()))
 		requireSame(t, sampleRecords(), r.records)
 		require.Len(t, r.requests, 3)
@@ -190,7 +189,7 @@ func TestCodingsAreTried(t *testing.T) {
 	}
 	// A receiver that has read a body means the records when it says 400.
 	r := newReceiver(t, nil)
-	c := newTestClient(t, endpoint.Options{URL: r.URL})
+	c := newTestClient(t, Endpoint{URL: r.URL})
 	require.NoError(t, c.Write(t.Context(), sampleRecords()))
 	r.mu.Lock()
 	r.answer = status(400)
@@ -199,7 +198,7 @@ func TestCodingsAreTried(t *testing.T) {
 	require.Len(t, r.requests, 2)
 	// One that says so of every coding does not leave us with the worst.
 	r = newReceiver(t, status(400))
-	c = newTestClient(t, endpoint.Options{URL: r.URL})
+	c = newTestClient(t, Endpoint{URL: r.URL})
 	require.Error(t, c.Write(t.Context(), sampleRecords()))
 	require.Error(t, c.Write(t.Context(), sampleRecords()))
 	require.Equal(t, "snappy", r.requests[3].Header.Get("Content-Encoding"))
@@ -216,12 +215,12 @@ func TestNetworkTrouble(t *testing.T) {
 	hang := newReceiver(t, func(http.ResponseWriter, *http.Request) { <-release })
 	defer close(release)
 	for _, test := range []struct {
-		options endpoint.Options
+		options Endpoint
 		reason  string
 	}{
-		{endpoint.Options{URL: cut.URL}, "network"},
-		{endpoint.Options{URL: hang.URL, Timeout: 20 * time.Millisecond}, "timeout"},
-		{endpoint.Options{URL: "http://127.0.0.1:1/?token=hunter2"}, "network"},
+		{Endpoint{URL: cut.URL}, "network"},
+		{Endpoint{URL: hang.URL, Timeout: 20 * time.Millisecond}, "timeout"},
+		{Endpoint{URL: "http://127.0.0.1:1/?token=hunter2"}, "network"},
 	} {
 		err := newTestClient(t, test.options).Write(t.Context(), sampleRecords()[:1])
 		var named interface{ Reason() string }
@@ -231,7 +230,7 @@ func TestNetworkTrouble(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, newTestClient(t, endpoint.Options{URL: hang.URL}).Write(ctx, sampleRecords()[:1]), context.Canceled)
+	require.ErrorIs(t, newTestClient(t, Endpoint{URL: hang.URL}).Write(ctx, sampleRecords()[:1]), context.Canceled)
 }
 
 func TestClientOptions(t *testing.T) {
@@ -240,7 +239,7 @@ func TestClientOptions(t *testing.T) {
 		"must not hold a user":                 "https://joe:hunter2@host",
 		"cannot be parsed":                     "http://hunter2:%zz",
 	} {
-		_, err := NewClient(ClientOptions{endpoint.Options{URL: url}})
+		_, err := NewClient(ClientOptions{Endpoint{URL: url}})
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "hunter2")
 	}

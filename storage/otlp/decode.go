@@ -78,7 +78,7 @@ func Decode(body []byte, o DecodeOptions) (Batch, error) {
 type decoder struct {
 	options DecodeOptions
 	batch   Batch
-	offsets []int64 // of the current scope of ours
+	offsets []int64  // of the current scope of ours
 	in      incoming // the current record
 	// expected is the end of the line before, to which an offset is relative.
 	expected int64

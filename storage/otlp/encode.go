@@ -125,13 +125,7 @@ func appendResourceAttribute(dst []byte, l labels.Label) []byte {
 
 // appendAttribute appends a KeyValue whose value is a string or bytes.
 func appendAttribute[T string | []byte](dst []byte, field protowire.Number, key string, kind protowire.Number, value T) []byte {
-	inner := 1 + protowire.SizeBytes(len(value))
-	dst = protowire.AppendTag(dst, field, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(1+protowire.SizeBytes(len(key))+1+protowire.SizeBytes(inner)))
-	dst = protowire.AppendTag(dst, keyValueKey, protowire.BytesType)
-	dst = protowire.AppendString(dst, key)
-	dst = protowire.AppendTag(dst, keyValueValue, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(inner))
+	dst = appendKey(dst, field, key, 1+protowire.SizeBytes(len(value)))
 	dst = protowire.AppendTag(dst, kind, protowire.BytesType)
 	dst = protowire.AppendVarint(dst, uint64(len(value)))
 	return append(dst, value...)
@@ -139,15 +133,19 @@ func appendAttribute[T string | []byte](dst []byte, field protowire.Number, key 
 
 // appendIntAttribute appends a KeyValue whose value is an integer.
 func appendIntAttribute(dst []byte, field protowire.Number, key string, value uint64) []byte {
-	inner := 1 + protowire.SizeVarint(value)
+	dst = appendKey(dst, field, key, 1+protowire.SizeVarint(value))
+	dst = protowire.AppendTag(dst, anyInt, protowire.VarintType)
+	return protowire.AppendVarint(dst, value)
+}
+
+// appendKey appends a KeyValue up to its AnyValue, which has so many bytes.
+func appendKey(dst []byte, field protowire.Number, key string, value int) []byte {
 	dst = protowire.AppendTag(dst, field, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(1+protowire.SizeBytes(len(key))+1+protowire.SizeBytes(inner)))
+	dst = protowire.AppendVarint(dst, uint64(1+protowire.SizeBytes(len(key))+1+protowire.SizeBytes(value)))
 	dst = protowire.AppendTag(dst, keyValueKey, protowire.BytesType)
 	dst = protowire.AppendString(dst, key)
 	dst = protowire.AppendTag(dst, keyValueValue, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(inner))
-	dst = protowire.AppendTag(dst, anyInt, protowire.VarintType)
-	return protowire.AppendVarint(dst, value)
+	return protowire.AppendVarint(dst, uint64(value))
 }
 
 // appendScope appends the scope with the identity of its records.
