@@ -58,6 +58,9 @@ type Options struct {
 	// the number to the server.
 	Shards   int
 	Replicas *int
+	// Codec of the stored documents, such as "best_compression"; "" leaves it
+	// to the server.
+	Codec string
 
 	// Timeout of one request.
 	Timeout time.Duration

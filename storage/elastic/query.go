@@ -18,7 +18,7 @@ type clauses struct {
 	mustNot []any
 }
 
-func (c *clauses) must(query any)   { c.filter = append(c.filter, query) }
+func (c *clauses) must(query any)    { c.filter = append(c.filter, query) }
 func (c *clauses) exclude(query any) { c.mustNot = append(c.mustNot, query) }
 
 func (c *clauses) query() map[string]any {

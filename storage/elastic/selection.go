@@ -107,11 +107,7 @@ func sortOf(order storage.Order) []any {
 	}
 	var sort []any
 	for _, field := range []string{fieldTime, fieldSource, fieldOffset} {
-		by := map[string]any{"order": direction}
-		if field == fieldTime {
-			by["format"] = "strict_date_optional_time_nanos"
-		}
-		sort = append(sort, map[string]any{field: by})
+		sort = append(sort, map[string]any{field: direction})
 	}
 	return sort
 }

@@ -318,4 +318,3 @@ func (t *tail) Close() error {
 	t.stored, t.page = nil, nil
 	return nil
 }
-

@@ -95,7 +95,10 @@ func letterProperties(capabilities) map[string]any {
 
 // templateBody is the index template of t. meta says what it was made for.
 func (s *Store) templateBody(t target, caps capabilities, meta templateMeta) map[string]any {
-	settings := map[string]any{"number_of_shards": s.options.Shards, "codec": "best_compression"}
+	settings := map[string]any{"number_of_shards": s.options.Shards}
+	if s.options.Codec != "" {
+		settings["codec"] = s.options.Codec
+	}
 	if s.options.Replicas != nil {
 		settings["number_of_replicas"] = *s.options.Replicas
 	}
@@ -151,7 +154,7 @@ func (o Options) optionsHash() string {
 		replicas = fmt.Sprint(*o.Replicas)
 	}
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %s %v %v %d", o.Shards, replicas, o.Retention, o.RolloverAge, o.RolloverSize)
+	fmt.Fprintf(h, "%d %s %s %v %v %d", o.Shards, replicas, o.Codec, o.Retention, o.RolloverAge, o.RolloverSize)
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 

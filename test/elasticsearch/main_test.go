@@ -50,7 +50,7 @@ var indices atomic.Int64
 func (s *Server) options() elastic.Options {
 	return elastic.Options{
 		URLs: []string{s.URL}, OpenSearch: s.IsOpenSearch(), Index: fmt.Sprintf("logs-binnacle-%d", indices.Add(1)),
-		Poll: 20 * time.Millisecond,
+		Poll:   20 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 }
