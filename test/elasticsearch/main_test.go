@@ -36,12 +36,31 @@ func TestServers(t *testing.T) {
 		engine, version, ok := strings.Cut(name, "-")
 		require.True(t, ok, "BINNACLE_SEARCH_ENGINES: %q is not ENGINE-VERSION", name)
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			s := Start(t, engine, version)
-			t.Logf("started after %v", time.Since(began).Round(time.Millisecond))
-			t.Run("conformance", s.conformance)
+			t.Run("functions", func(t *testing.T) {
+				s := start(t, engine, version)
+				t.Run("conformance", s.conformance)
+				t.Run("items rejected", s.itemsRejected)
+				t.Run("cut and rolled over", s.cutAndRolledOver)
+				t.Run("agent killed", s.agentKilled)
+				t.Run("dead letters", s.deadLetters)
+				t.Run("retention", s.retention)
+				t.Run("many set up", s.manySetUp)
+				t.Run("template changed", s.templateChanged)
+			})
+			t.Run("limits", func(t *testing.T) {
+				s := start(t, engine, version, "http.max_content_length=1mb", "thread_pool.write.size=1", "thread_pool.write.queue_size=1")
+				t.Run("overloaded", s.overloaded)
+				t.Run("killed", s.killed)
+			})
 		})
 	}
+}
+
+func start(t *testing.T, engine, version string, settings ...string) *Server {
+	began := time.Now()
+	s := Start(t, engine, version, settings...)
+	t.Logf("started after %v", time.Since(began).Round(time.Millisecond))
+	return s
 }
 
 var indices atomic.Int64
