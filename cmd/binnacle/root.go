@@ -77,7 +77,7 @@ func newRoot(p *process) *cobra.Command {
 		newRunCommand(p), newAgentCommand(p), newServerCommand(p),
 		newLogsCommand(p), newGrepCommand(p),
 		newQueryCommand(p), newTopCommand(p), newCheckCommand(p),
-		newVersionCommand(p),
+		newVersionCommand(p), newDemoWorkloadCommand(p),
 	)
 	// Without a shorthand: -v is to mean "invert" when there is a grep.
 	root.Flags().Bool("version", false, "print the version")
