@@ -46,9 +46,7 @@ func openGroups(root, name string) (*groups, error) {
 		return nil, errors.New("no folder of cgroups was given")
 	}
 	g := &groups{name: name}
-	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
-		g.v2, g.dirs = true, []string{root}
-	} else if err := g.findV1(root); err != nil {
+	if err := g.findRoots(root); err != nil {
 		return nil, err
 	}
 	if err := g.remove(); err != nil {
@@ -60,8 +58,12 @@ func openGroups(root, name string) (*groups, error) {
 	return g, nil
 }
 
-// findV1 lists the mounted hierarchies; two controllers may share one.
-func (g *groups) findV1(root string) error {
+// findRoots lists the mounted hierarchies; two controllers of v1 may share one.
+func (g *groups) findRoots(root string) error {
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		g.v2, g.dirs = true, []string{root}
+		return nil
+	}
 	seen := map[string]bool{}
 	for _, c := range v1Controllers {
 		dir, err := filepath.EvalSymlinks(filepath.Join(root, c))
