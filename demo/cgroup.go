@@ -287,7 +287,7 @@ func killAll(dir string) error {
 	if err != nil {
 		return optional(err)
 	}
-	for _, field := range strings.Fields(string(text)) {
+	for field := range strings.FieldsSeq(string(text)) {
 		pid, err := strconv.Atoi(field)
 		if err != nil || pid <= 1 {
 			continue // 0 is a process that cannot be seen from here

@@ -257,7 +257,7 @@ func processes(t *testing.T, d *Demo) []int {
 	seen := map[int]bool{}
 	for _, dir := range groupDirs(t, d) {
 		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // it may go meanwhile
-		for _, field := range strings.Fields(string(text)) {
+		for field := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(field)
 			require.NoError(t, err)
 			seen[pid] = true

@@ -67,8 +67,13 @@ type output struct {
 }
 
 // out and err write a line.
-func (o *output) out(format string, args ...any) { _, _ = fmt.Fprintf(o.stdout, format+"\n", args...) }
-func (o *output) err(format string, args ...any) { _, _ = fmt.Fprintf(o.stderr, format+"\n", args...) }
+func (o *output) out(format string, args ...any) {
+	_, _ = fmt.Fprintf(o.stdout, format+"\n", args...)
+}
+
+func (o *output) err(format string, args ...any) {
+	_, _ = fmt.Fprintf(o.stderr, format+"\n", args...)
+}
 
 // stamp is the time as most programs write it.
 func (o *output) stamp() string { return o.now().UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -203,7 +203,10 @@ type onlyMatches struct {
 }
 
 func (o *onlyMatches) entry(e *logEntry) error {
-	for _, m := range findMarks(e.line, []*regexp.Regexp{o.re}) {
+	for _, m := range o.re.FindAllStringIndex(e.line, -1) {
+		if m[0] == m[1] {
+			continue
+		}
 		part := *e
 		part.line = e.line[m[0]:m[1]]
 		if err := o.marked(&part, [][2]int{{0, len(part.line)}}); err != nil {

@@ -205,7 +205,7 @@ func (c *contextLines) print(f *fileContext) error {
 		return nil
 	}
 	text, isText := c.printer.format.(*textFormat)
-	if isText && c.last != nil && !(f.continued && c.last == f) {
+	if isText && c.last != nil && (!f.continued || c.last != f) {
 		if _, err := c.printer.out.WriteString(groupSeparator + "\n"); err != nil {
 			return err
 		}

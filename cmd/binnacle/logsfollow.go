@@ -105,8 +105,7 @@ func (f *follower) connection(ctx context.Context, on func()) (connected bool, e
 
 	body, err := f.c.get(ctx, "tail", f.params(), ndjson)
 	if err != nil {
-		var refused *refusal
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*refusal](err); ok {
 			return false, err
 		}
 		return false, &lostError{err}
@@ -219,10 +218,10 @@ func (s *seenLines) expectRepeats(from int64) {
 func (s *seenLines) repeats(e *logEntry) bool {
 	key := s.key(e)
 	n := s.expected[key]
-	switch {
-	case n == 0:
+	switch n {
+	case 0:
 		return false
-	case n == 1:
+	case 1:
 		delete(s.expected, key)
 	default:
 		s.expected[key] = n - 1

@@ -77,7 +77,7 @@ func (p *logPrinter) finish() error {
 		return err
 	}
 	if p.truncated > 0 {
-		p.c.note("warning: %d lines were longer than the agent's limit, only their beginning is stored", p.truncated)
+		p.c.note("warning: lines that were longer than the agent's limit, of which only the beginning is stored: %d", p.truncated)
 	}
 	return nil
 }

@@ -30,6 +30,12 @@ func matches(name, expr string) labelMatcher { return labelMatcher{name, "=~", e
 
 // oneOfValues matches any of values, which are literal.
 func oneOfValues(name string, values []string) labelMatcher {
+	seen := map[string]bool{}
+	values = slices.DeleteFunc(slices.Clone(values), func(v string) bool {
+		again := seen[v]
+		seen[v] = true
+		return again
+	})
 	if len(values) == 1 {
 		return equals(name, values[0])
 	}
