@@ -20,7 +20,7 @@ import (
 
 // Command is the name of the hidden command under which Options.Exe runs a
 // workload: its arguments are the name of the workload and its speed.
-const Command = "demo-workload"
+const Command = "demo-pod"
 
 // Options say where the demo runs.
 type Options struct {
