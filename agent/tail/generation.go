@@ -58,6 +58,7 @@ type generation struct {
 	fragment int64     // bytes of such a line at the file's end
 	lastData time.Time // when something was read
 	atEnd    bool      // the last read found nothing more
+	suspect  bool      // a read found the file overwritten: the next turn handles it
 
 	inflight []*batch // guarded by keeper.mu, oldest first
 
@@ -69,7 +70,10 @@ type generation struct {
 	kind   atomic.Uint32 // format, for others to see
 }
 
-var errClosed = errors.New("file is closed")
+var (
+	errClosed    = errors.New("file is closed")
+	errTruncated = errors.New("file was truncated")
+)
 
 // readAt reads from the uncompressed offset off.
 func (g *generation) readAt(p []byte, off int64) (int, error) {
@@ -157,12 +161,25 @@ func (g *generation) check() (truncated bool) {
 	if info.size < max(g.offset, g.skipTo) {
 		return true
 	}
-	if len(g.head) == 0 {
-		return false
-	}
+	return g.overwritten()
+}
+
+// overwritten tells whether the file begins otherwise than it did.
+func (g *generation) overwritten() bool {
 	var head [headCheck]byte
 	n, err := g.readAt(head[:len(g.head)], 0)
 	return err == nil && !bytes.Equal(head[:n], g.head)
+}
+
+// fetch reads like readAt. The file's beginning is compared after that: while
+// it is the same, what was read is of this generation.
+func (g *generation) fetch(p []byte, off int64) (int, error) {
+	n, err := g.readAt(p, off)
+	if err == nil && n > 0 && !g.gzip && g.overwritten() {
+		g.suspect = true
+		return 0, errTruncated
+	}
+	return n, err
 }
 
 // publish shows others how far the worker has got.

@@ -169,8 +169,9 @@ func (l *lane) reconcile(initial bool) {
 	}
 	for _, g := range l.gens {
 		if !g.present && g.open() {
-			if info, err := g.stat(); err == nil && info.links == 0 {
-				g.deleted = true
+			if info, err := g.stat(); err == nil {
+				g.deleted = info.links == 0
+				g.size.Store(info.size)
 			}
 		}
 	}
@@ -190,6 +191,9 @@ func (l *lane) reconcileFile(c candidate, found []candidate, initial bool) {
 				l.t.metrics.rotations.Inc()
 			}
 			g.path, g.name, g.present = c.path, c.name, true
+			if !c.name.gzip {
+				g.size.Store(c.info.size)
+			}
 			return
 		}
 	}

@@ -46,10 +46,10 @@ func (g *generation) consume(b *batch, data []byte) {
 	for len(data) > 0 && len(b.records) < maxRecords {
 		end := bytes.IndexByte(data, '\n')
 		if end < 0 {
-			end = len(data) - 1 // a line that was ended here without a line feed
-			g.take(b, data)
+			g.takeFragment(b, data)
+			end = len(data) - 1
 		} else {
-			g.take(b, data[:end])
+			g.take(b, data[:end], 0)
 		}
 		g.offset += int64(end + 1)
 		data = data[end+1:]
@@ -60,12 +60,19 @@ func (g *generation) consume(b *batch, data []byte) {
 	m.bytes.Add(float64(g.offset - start))
 }
 
-// take parses the line at g.offset.
-func (g *generation) take(b *batch, line []byte) {
-	g.takeFlagged(b, line, 0)
+// takeFragment takes a line that ends here without a line feed. In a plain
+// file that is no fault.
+func (g *generation) takeFragment(b *batch, line []byte) {
+	if g.format == formatPlain {
+		g.take(b, line, 0)
+		return
+	}
+	g.lane.t.metrics.truncated.WithLabelValues("unfinished").Inc()
+	g.take(b, line, storage.FlagTruncated)
 }
 
-func (g *generation) takeFlagged(b *batch, line []byte, flags storage.RecordFlags) {
+// take parses the line at g.offset.
+func (g *generation) take(b *batch, line []byte, flags storage.RecordFlags) {
 	if g.format == formatPlain {
 		e := entry{time: b.now, out: unnamed, text: line}
 		g.entry(b, g.offset, &e, flags)

@@ -98,8 +98,12 @@ func encodePositions(w *bytes.Buffer, entries []*position) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "crc32c %08x\n", crc32.Checksum(w.Bytes(), castagnoli))
-	return err
+	w.WriteString(checksumLine(w.Bytes()))
+	return nil
+}
+
+func checksumLine(body []byte) string {
+	return fmt.Sprintf("crc32c %08x\n", crc32.Checksum(body, castagnoli))
 }
 
 // decodePositions reads a whole positions file or nothing of it.
@@ -131,12 +135,8 @@ func decodePositions(b []byte) ([]*position, error) {
 // checkPositions verifies the checksum and returns what is before it.
 func checkPositions(b []byte) ([]byte, error) {
 	i := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte{'\n'}), '\n') + 1
-	var sum uint32
-	if n, err := fmt.Sscanf(string(b[i:]), "crc32c %08x\n", &sum); n != 1 || err != nil {
-		return nil, fmt.Errorf("%w: no checksum at its end", errPositions)
-	}
-	if got := crc32.Checksum(b[:i], castagnoli); got != sum {
-		return nil, fmt.Errorf("%w: checksum %08x, want %08x", errPositions, got, sum)
+	if want := checksumLine(b[:i]); want != string(b[i:]) {
+		return nil, fmt.Errorf("%w: the last line is %.40q, want %q", errPositions, b[i:], want)
 	}
 	return b[:i], nil
 }

@@ -15,7 +15,7 @@ func (w *worker) read(ctx context.Context, g *generation) (bool, error) {
 	if g.skipTo > 0 {
 		return w.skip(g)
 	}
-	n, err := g.readAt(w.buf, g.offset)
+	n, err := g.fetch(w.buf, g.offset)
 	if err != nil {
 		g.atEnd = true
 		w.t.readFailed(g, err)
@@ -67,7 +67,7 @@ const headerBytes = 1 << 10
 // the limit becomes a record at once; its rest is skipped.
 func (w *worker) readLong(ctx context.Context, g *generation) (bool, error) {
 	b := w.t.batches.get(max(w.t.opts.MaxLineBytes+headerBytes, 2*chunkBytes))
-	n, err := g.readAt(b.buf, g.offset)
+	n, err := g.fetch(b.buf, g.offset)
 	if err != nil {
 		g.atEnd = true
 		w.t.readFailed(g, err)
@@ -88,14 +88,14 @@ func (w *worker) readLong(ctx context.Context, g *generation) (bool, error) {
 		return true, g.deliver(ctx, b)
 	}
 	// The position stays at the line's beginning until its end is found.
-	g.takeFlagged(b, b.buf[:n], storage.FlagTruncated)
+	g.take(b, b.buf[:n], storage.FlagTruncated)
 	g.skipTo = g.offset + int64(n)
 	return true, g.deliver(ctx, b)
 }
 
 // skip looks for the end of a line that is too long.
 func (w *worker) skip(g *generation) (bool, error) {
-	n, err := g.readAt(w.buf, g.skipTo)
+	n, err := g.fetch(w.buf, g.skipTo)
 	if err != nil {
 		g.atEnd = true
 		w.t.readFailed(g, err)
@@ -289,8 +289,8 @@ func (w *worker) finish(g *generation) {
 
 // readFailed reports that a file cannot be read. It is tried again.
 func (t *Tailer) readFailed(g *generation, err error) {
-	if errors.Is(err, errClosed) {
-		return
+	if errors.Is(err, errClosed) || errors.Is(err, errTruncated) {
+		return // that is found out, and handled, at the next turn
 	}
 	t.metrics.readFailures.Inc()
 	t.opts.Logger.Warn("log file cannot be read", "err", err, "file", g.file)

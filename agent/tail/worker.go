@@ -213,6 +213,10 @@ const (
 
 // rest decides what follows when there is nothing to read.
 func (w *worker) rest(g *generation) step {
+	if g.suspect {
+		g.suspect = false
+		return step{more: true}
+	}
 	quiet := time.Since(g.lastData)
 	if g.unfinished(false) {
 		if quiet < joinWait {
