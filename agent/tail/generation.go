@@ -49,16 +49,18 @@ type generation struct {
 	gzip     bool
 	rotated  bool   // as of the last turn, like file
 	file     string // its path
-	epoch    int64  // when the file was truncated to begin this generation, else 0
-	history  bool   // a plain file from before the first start
-	over     bool   // nobody is expected to write to it any more
-	ticket   *ticket
-	plan     *cut      // what to do when ticket is saved
-	split    int64     // where a line without line feed ends, else 0
-	fragment int64     // bytes of such a line at the file's end
-	lastData time.Time // when something was read
-	atEnd    bool      // the last read found nothing more
-	suspect  bool      // a read found the file overwritten: the next turn handles it
+	// prefixLen is how much of the beginning the position knows.
+	prefixLen int
+	epoch     int64 // when the file was truncated to begin this generation, else 0
+	history   bool  // a plain file from before the first start
+	over      bool  // nobody is expected to write to it any more
+	ticket    *ticket
+	plan      *cut      // what to do when ticket is saved
+	split     int64     // where a line without line feed ends, else 0
+	fragment  int64     // bytes of such a line at the file's end
+	lastData  time.Time // when something was read
+	atEnd     bool      // the last read found nothing more
+	suspect   bool      // a read found the file overwritten: the next turn handles it
 
 	inflight []*batch // guarded by keeper.mu, oldest first
 

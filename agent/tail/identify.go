@@ -94,9 +94,12 @@ func (w *worker) lookup(g *generation, first, head []byte) (p *position, known b
 			return p, p.Done && g.holdsNoMore(p)
 		}
 	}
+	if !g.rotated {
+		return nil, false // a copy has another name
+	}
 	for _, p := range positions {
 		if owner := g.lane.find(p.File, g); owner != nil && owner.holds(p) {
-			if g.rotated && w.sameContent(g, owner) {
+			if w.sameContent(g, owner) {
 				return p, true
 			}
 			continue
@@ -112,6 +115,24 @@ func (w *worker) lookup(g *generation, first, head []byte) (p *position, known b
 // is shorter than what is known cannot.
 func (p *position) matches(head []byte) bool {
 	return p.PrefixLen > 0 && len(head) >= p.PrefixLen && xxhash.Sum64(head[:p.PrefixLen]) == p.Prefix
+}
+
+// learn notes how the file begins. The more is known of it the better.
+func (p *position) learn(head []byte) {
+	p.PrefixLen = min(len(head), prefixBytes)
+	p.Prefix = xxhash.Sum64(head[:p.PrefixLen])
+}
+
+// learnPrefix learns more of a file that was short when it was found.
+func (w *worker) learnPrefix(g *generation) {
+	if g.format != formatPlain || int64(g.prefixLen) >= min(prefixBytes, g.offset) {
+		return
+	}
+	head := w.head[:min(prefixBytes, g.offset)]
+	if n, err := g.readAt(head, 0); err == nil && n == len(head) && bytes.HasPrefix(head, g.head) {
+		g.prefixLen = n
+		w.t.keeper.change(func() { g.pos.learn(head) })
+	}
 }
 
 // holds tells whether g's file still has p's content: it may have been
@@ -188,8 +209,7 @@ func (w *worker) begin(g *generation, first, head []byte) *position {
 	} else {
 		p.Fingerprint = containerFingerprint(first)
 	}
-	p.PrefixLen = min(len(head), prefixBytes)
-	p.Prefix = xxhash.Sum64(head[:p.PrefixLen])
+	p.learn(head)
 	g.lane.t.keeper.add(p)
 	if g.epoch != 0 {
 		// Nothing in the file tells it from the one before: what does must be
@@ -255,7 +275,7 @@ func (w *worker) adopt(g *generation, p *position, head []byte) {
 	p.claimed, p.Done, p.missing = true, false, 0
 	p.File, p.Path = g.key, g.file
 	r, cuts := p.Resume, p.Cuts
-	g.split = p.Split
+	g.split, g.prefixLen = p.Split, p.PrefixLen
 	k.mu.Unlock()
 	g.pos = p
 	g.offset = r.acked()

@@ -44,7 +44,7 @@ type lane struct {
 	// content is acknowledged, or they are copies of others.
 	known map[fileKey]knownFile
 	seq   int
-	gone  bool // there is no file any more
+	gone  bool // no file is there or will come
 	// streams are the latest of each output.
 	streams map[streamKey]*storage.Stream
 }
@@ -106,15 +106,16 @@ func (l *lane) labels(restart string) labels.Labels {
 	return s.Labels
 }
 
-// candidates lists the files of the lane, oldest first.
-func (l *lane) candidates(places []place) []candidate {
-	var found []candidate
+// candidates lists the files of the lane, oldest first, and tells whether a
+// folder of it is there.
+func (l *lane) candidates(places []place) (found []candidate, exists bool) {
 	for i := 0; i < len(places); i++ {
 		p := places[i]
 		entries, err := os.ReadDir(p.dir)
 		if err != nil {
-			continue // gone, or watched until it comes
+			continue // gone
 		}
+		exists = true
 		for _, e := range entries {
 			name, ok := p.parse(e.Name())
 			if !ok {
@@ -130,7 +131,7 @@ func (l *lane) candidates(places []place) []candidate {
 		}
 	}
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.name.order, b.name.order) })
-	return slices.CompactFunc(found, func(a, b candidate) bool { return a.info.key == b.info.key })
+	return slices.CompactFunc(found, func(a, b candidate) bool { return a.info.key == b.info.key }), exists
 }
 
 // follow adds the place that a symbolic link leads to: with Docker the
@@ -154,7 +155,7 @@ func (l *lane) reconcile(initial bool) {
 	l.mu.Lock()
 	places := slices.Clone(l.places)
 	l.mu.Unlock()
-	found := l.candidates(places)
+	found, exists := l.candidates(places)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, g := range l.gens {
@@ -181,7 +182,9 @@ func (l *lane) reconcile(initial bool) {
 		}
 	}
 	l.sort()
-	l.gone = len(found) == 0
+	// A container's first file may be about to come, a plain file is found by
+	// its name again.
+	l.gone = !exists || len(found) == 0 && l.id.filename != ""
 }
 
 func (l *lane) reconcileFile(c candidate, found []candidate, initial bool) {

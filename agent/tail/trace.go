@@ -68,7 +68,7 @@ func exceptionStart(line []byte) traceState {
 				continue
 			}
 		}
-		if i > 0 && !isNameByte(line[i-1]) && !hasSuffix(line[:i], "Uncaught ") {
+		if i > 0 && !isNameByte(line[i-1]) && line[i-1] != '.' && !hasSuffix(line[:i], "Uncaught ") {
 			continue
 		}
 		if s := afterException(line, rest, i == 0); s != noTrace {

@@ -195,6 +195,7 @@ func (w *worker) advance(ctx context.Context, g *generation) (step, error) {
 	}
 	read, err := w.read(ctx, g)
 	g.publish()
+	w.learnPrefix(g)
 	if err != nil || read {
 		return step{more: read && !g.atEnd, due: time.Now().Add(pollInterval)}, err
 	}
