@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -154,6 +153,7 @@ type rig struct {
 
 func newRig(t *testing.T, mode ackMode) *rig {
 	t.Helper()
+	t.Parallel()
 	dir := t.TempDir()
 	r := &rig{t: t, dir: filepath.Join(dir, "pods"), sink: newLedger(mode)}
 	r.opts = Options{
@@ -173,6 +173,7 @@ func (r *rig) start() {
 	o.Registerer = r.reg
 	tailer, err := New(o)
 	require.NoError(r.t, err)
+	tailer.keeper.interval = 50 * time.Millisecond
 	tailer.patience, tailer.gzipPatience = 100*time.Millisecond, 300*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	r.tailer, r.cancel, r.done = tailer, cancel, make(chan error, 1)
@@ -377,5 +378,3 @@ func (r *rig) requireLines(apps ...*app) {
 	}
 	r.t.FailNow()
 }
-
-var _ = testutil.CollectAndCount

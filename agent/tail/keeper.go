@@ -41,6 +41,8 @@ type keeper struct {
 	metrics *metrics
 	wake    func(*lane)
 	urgent  chan struct{}
+	// interval is how long a change waits to be written.
+	interval time.Duration
 	// firstStart tells that there were no positions: plain files are then read
 	// from near their end. savedAt is when earlier ones were written.
 	firstStart bool
@@ -58,8 +60,8 @@ type keeper struct {
 func newKeeper(path string, log *slog.Logger, m *metrics) (*keeper, error) {
 	k := &keeper{
 		path: path, log: log, metrics: m,
-		urgent: make(chan struct{}, 1),
-		lanes:  make(map[string][]*position),
+		urgent: make(chan struct{}, 1), interval: saveInterval,
+		lanes: make(map[string][]*position),
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("tail: make the folder of the positions file: %w", err)
@@ -208,7 +210,7 @@ func (k *keeper) ticketState(t *ticket) ticketState {
 
 // run writes positions when they have changed until ctx ends, and then once more.
 func (k *keeper) run(ctx context.Context) {
-	tick := time.NewTicker(saveInterval)
+	tick := time.NewTicker(k.interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -232,7 +234,7 @@ func (k *keeper) urgentInterval() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failing {
-		return saveInterval
+		return k.interval
 	}
 	return urgentInterval
 }

@@ -13,20 +13,28 @@ import (
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
-// settled waits until everything is acknowledged and on disk.
+// settled waits until everything is acknowledged, and the positions on disk
+// say so.
 func (r *rig) settled() {
 	r.t.Helper()
-	r.sink.ackSome(true)
 	r.wait("positions written", func() bool {
 		r.sink.ackSome(true)
+		b, err := os.ReadFile(r.opts.PositionsFile)
+		if err != nil {
+			return false
+		}
+		entries, err := decodePositions(b)
+		require.NoError(r.t, err)
+		saved := make(map[string]int64)
+		for _, e := range entries {
+			saved[e.Path] = e.Resume.acked()
+		}
 		for _, f := range r.tailer.Files() {
-			if f.Acknowledged != f.Size || f.Format == formatNames[formatUnknown] && f.Size > 0 {
+			if f.Size > 0 && (f.Acknowledged != f.Size || saved[f.Path] != f.Size) {
 				return false
 			}
 		}
-		r.tailer.keeper.mu.Lock()
-		defer r.tailer.keeper.mu.Unlock()
-		return !r.tailer.keeper.dirty
+		return true
 	})
 }
 
