@@ -1,6 +1,9 @@
 package storage
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+)
 
 // Classes of bytes in a line of text.
 const (
@@ -48,54 +51,66 @@ var levelLengths = func() (lengths [32]uint16) {
 	return lengths
 }()
 
-const maxLevelName = len("informational")
+// keyLengths is the same for the keys of isTextLevelKey.
+var keyLengths = func() (lengths [32]uint16) {
+	for _, name := range []string{
+		"lvl", "sev", "level", "severity", "loglevel", "priority", "log_level", "levelname", "severitytext", "severity_text",
+	} {
+		lengths[name[0]&31] |= 1 << len(name)
+	}
+	return lengths
+}()
 
 // textLevel looks for a level among the words of a line's beginning.
 func textLevel(line []byte) Level {
-	first := true // there was no word before, of letters alone
-	for i := 0; i < len(line); {
-		class := byteClass[line[i]]
-		if class == classOther {
-			if line[i] == 0x1b {
-				i += colourEnd(line[i:])
-				continue
-			}
-			i++
-			continue
+	colours := bytes.IndexByte(line, 0x1b) >= 0
+	for pos := 0; pos < len(line); {
+		words := wordBits(line[pos:])
+		if colours {
+			words = clearColours(words, line[pos:])
 		}
-		start, mixed := i, class == classDigit
-		for i++; i < len(line); i++ {
-			if class = byteClass[line[i]]; class == classOther {
-				break
-			}
-			mixed = mixed || class == classDigit
-		}
-		if i < len(line) && (line[i] == '=' || line[i] == ':' || line[i] == '"') {
-			if l := keyedLevel(line[start:i], line[i:]); l != LevelUnknown {
+		starts, ends := words&^(words<<1), words<<1&^words
+		for ; ends != 0; starts, ends = starts&(starts-1), ends&(ends-1) {
+			start, end := pos+bits.TrailingZeros64(starts), pos+bits.TrailingZeros64(ends)
+			if l := wordLevel(line, start, end); l != LevelUnknown {
 				return l
 			}
 		}
-		if mixed {
+		if starts == 0 {
+			pos += blockBytes
 			continue
 		}
-		if n := i - start; n <= maxLevelName && levelLengths[line[start]&31]>>n&1 != 0 {
-			if l := parseLevel(line[start:i]); l != LevelUnknown && statesLevel(line, start, i, first) {
-				return l
-			}
+		// A word reaches to the end of the block.
+		start := pos + bits.TrailingZeros64(starts)
+		if pos+blockBytes >= len(line) {
+			return wordLevel(line, start, len(line))
 		}
-		first = false
+		if start > pos {
+			pos = start
+			continue
+		}
+		for pos < len(line) && byteClass[line[pos]] != classOther {
+			pos++
+		}
 	}
 	return LevelUnknown
 }
 
-// colourEnd returns the length of a terminal's colour sequence, or 1.
-func colourEnd(b []byte) int {
-	for i := 1; i < len(b) && i < 12; i++ {
-		if b[i] == 'm' {
-			return i + 1
+// wordLevel looks at the word line[start:end].
+func wordLevel(line []byte, start, end int) Level {
+	first, n := line[start]&31, min(end-start, 15) // 15 is longer than any name
+	if (levelLengths[first]|keyLengths[first])>>n&1 == 0 {
+		return LevelUnknown
+	}
+	if end < len(line) && (line[end] == '=' || line[end] == ':' || line[end] == '"') {
+		if l := keyedLevel(line[start:end], line[end:]); l != LevelUnknown {
+			return l
 		}
 	}
-	return 1
+	if l := parseLevel(line[start:end]); l != LevelUnknown && statesLevel(line, start, end) {
+		return l
+	}
+	return LevelUnknown
 }
 
 // negated tells whether the word before line[start:] denies what follows: "no
@@ -156,9 +171,8 @@ func isTextLevelKey(name []byte) bool {
 }
 
 // statesLevel tells whether the name of a level at line[start:end] stands
-// where programs put their level, and not in the middle of a sentence. first
-// tells that it is the first word.
-func statesLevel(line []byte, start, end int, first bool) bool {
+// where programs put their level, and not in the middle of a sentence.
+func statesLevel(line []byte, start, end int) bool {
 	before, after := byte(' '), byte(' ')
 	if start > 0 {
 		before = line[start-1]
@@ -177,9 +191,24 @@ func statesLevel(line []byte, start, end int, first bool) bool {
 	}
 	// "error: …" at the beginning, "gcc: error: …" behind a name.
 	if after == ':' && end-start > 3 {
-		return first && before == ' ' || start >= 2 && before == ' ' && line[start-2] == ':'
+		return before == ' ' && (start >= 2 && line[start-2] == ':' || isFirstWord(line[:start]))
 	}
 	return start == 0 && hasFatalError(line)
+}
+
+// isFirstWord tells whether there are no words of letters alone in before.
+func isFirstWord(before []byte) bool {
+	for i := 0; i < len(before); i++ {
+		letters := true
+		start := i
+		for ; i < len(before) && byteClass[before[i]] != classOther; i++ {
+			letters = letters && byteClass[before[i]] != classDigit
+		}
+		if letters && i > start {
+			return false
+		}
+	}
+	return true
 }
 
 // What is around a level in capitals. An m ends a terminal's colour sequence,
