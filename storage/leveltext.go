@@ -38,22 +38,14 @@ func wordEnd(b []byte) int {
 	return n
 }
 
-// levelLengths has bit n set for each first letter (without its case) with
-// which a level's name of n letters begins: few words get past it.
-var levelLengths = func() (lengths [32]uint16) {
+// nameLengths has bit n set for each first letter (without its case) with
+// which a level's name, or a key of isTextLevelKey, of n letters begins: few
+// words get past it.
+var nameLengths = func() (lengths [32]uint32) {
 	for _, name := range []string{
 		"trace", "trc", "trce", "debug", "dbg", "dbug", "info", "inf", "information", "informational", "note", "notice",
 		"warn", "wrn", "warning", "error", "err", "eror", "fail", "severe", "fatal", "ftl", "critical", "crit",
 		"panic", "pnc", "dpanic", "alert", "emerg", "emergency", "verbose", "vrb", "finest",
-	} {
-		lengths[name[0]&31] |= 1 << len(name)
-	}
-	return lengths
-}()
-
-// keyLengths is the same for the keys of isTextLevelKey.
-var keyLengths = func() (lengths [32]uint16) {
-	for _, name := range []string{
 		"lvl", "sev", "level", "severity", "loglevel", "priority", "log_level", "levelname", "severitytext", "severity_text",
 	} {
 		lengths[name[0]&31] |= 1 << len(name)
@@ -72,6 +64,9 @@ func textLevel(line []byte) Level {
 		starts, ends := words&^(words<<1), words<<1&^words
 		for ; ends != 0; starts, ends = starts&(starts-1), ends&(ends-1) {
 			start, end := pos+bits.TrailingZeros64(starts), pos+bits.TrailingZeros64(ends)
+			if nameLengths[line[start]&31]>>min(end-start, 31)&1 == 0 {
+				continue
+			}
 			if l := wordLevel(line, start, end); l != LevelUnknown {
 				return l
 			}
@@ -98,10 +93,6 @@ func textLevel(line []byte) Level {
 
 // wordLevel looks at the word line[start:end].
 func wordLevel(line []byte, start, end int) Level {
-	first, n := line[start]&31, min(end-start, 15) // 15 is longer than any name
-	if (levelLengths[first]|keyLengths[first])>>n&1 == 0 {
-		return LevelUnknown
-	}
 	if end < len(line) && (line[end] == '=' || line[end] == ':' || line[end] == '"') {
 		if l := keyedLevel(line[start:end], line[end:]); l != LevelUnknown {
 			return l
