@@ -149,7 +149,7 @@ func (b *batch) acknowledge() {
 // settle makes r the place to resume from. keeper.mu is held.
 func (g *generation) settle(r resume) {
 	p := g.pos
-	p.Resume = r
+	p.Resume, p.Size = r, g.size.Load()
 	for o := range p.Cuts {
 		for len(p.Cuts[o]) > 0 && p.Cuts[o][0].Offset <= r.Outputs[o].Next {
 			p.Cuts[o] = p.Cuts[o][1:]

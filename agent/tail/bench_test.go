@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -123,4 +124,38 @@ func BenchmarkTail(b *testing.B) {
 		cancel()
 	}
 	b.ReportMetric((cpuTime(b)-start).Seconds()/float64(b.N)*(1<<30)/size, "cpu-s/GiB")
+}
+
+// BenchmarkLatency measures from a line's writing to its delivery, each line
+// after the one before was delivered.
+func BenchmarkLatency(b *testing.B) {
+	dir := b.TempDir()
+	folder := filepath.Join(dir, "pods", "shop_cart_u", "app")
+	require.NoError(b, os.MkdirAll(folder, 0o755))
+	f, err := os.Create(filepath.Join(folder, "0.log"))
+	require.NoError(b, err)
+	defer f.Close()
+	seen := make(chan struct{}, 16)
+	t, err := New(Options{
+		PodLogs: []string{filepath.Join(dir, "pods")}, PositionsFile: filepath.Join(dir, "p"),
+		Push: func(_ context.Context, d storage.Delivery) error { seen <- struct{}{}; d.Done(); return nil },
+	})
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- t.Run(ctx) }()
+	var took []time.Duration
+	for i := 0; b.Loop(); i++ {
+		start := time.Now()
+		_, err := f.WriteString(criText(i, "stdout", "F", "line"))
+		require.NoError(b, err)
+		<-seen
+		took = append(took, time.Since(start))
+		time.Sleep(30 * time.Millisecond) // the file is idle again
+	}
+	cancel()
+	require.NoError(b, <-done)
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }

@@ -149,6 +149,8 @@ type rig struct {
 	tailer *Tailer
 	cancel context.CancelFunc
 	done   chan error
+
+	noInotify bool
 }
 
 func newRig(t *testing.T, mode ackMode) *rig {
@@ -167,12 +169,20 @@ func newRig(t *testing.T, mode ackMode) *rig {
 
 func (r *rig) start() {
 	r.t.Helper()
+	r.startWith(r.sink.push)
+}
+
+func (r *rig) startWith(push func(context.Context, storage.Delivery) error) {
+	r.t.Helper()
 	o := r.opts
-	o.Push = r.sink.push
+	o.Push = push
 	r.reg = prometheus.NewRegistry()
 	o.Registerer = r.reg
 	tailer, err := New(o)
 	require.NoError(r.t, err)
+	if r.noInotify {
+		tailer.newInotify = func() (*inotify, error) { return nil, errNoInotify }
+	}
 	tailer.keeper.interval = 50 * time.Millisecond
 	tailer.patience, tailer.gzipPatience = 100*time.Millisecond, 300*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())

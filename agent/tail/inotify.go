@@ -40,10 +40,11 @@ type inotify struct {
 	fd   int
 	file *os.File // of fd, so that reading waits in the runtime's poller
 
-	mu    sync.Mutex // guards what follows
-	dirs  map[int32]watchedPlace
-	wds   map[string]int32 // of dirs
-	files map[int32]*generation
+	mu     sync.Mutex // guards what follows, and fd while closed is false
+	closed bool
+	dirs   map[int32]watchedPlace
+	wds    map[string]int32 // of dirs
+	files  map[int32]*generation
 }
 
 func newInotify() (*inotify, error) {
@@ -57,11 +58,19 @@ func newInotify() (*inotify, error) {
 	}, nil
 }
 
+// close ends everything. fd may belong to somebody else after that.
+func (n *inotify) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	n.file.Close()
+}
+
 // addDir watches a folder. One that does not exist is no error.
 func (n *inotify) addDir(p watchedPlace) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, ok := n.wds[p.path]; ok {
+	if _, ok := n.wds[p.path]; ok || n.closed {
 		return nil
 	}
 	wd, err := unix.InotifyAddWatch(n.fd, p.path, dirMask)
@@ -83,7 +92,7 @@ func (n *inotify) removeDir(path string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	wd, ok := n.wds[path]
-	if !ok {
+	if !ok || n.closed {
 		return
 	}
 	delete(n.wds, path)
@@ -95,6 +104,9 @@ func (n *inotify) removeDir(path string) {
 func (n *inotify) addFile(g *generation, f *os.File) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.closed {
+		return errClosed
+	}
 	wd, err := unix.InotifyAddWatch(n.fd, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), fileMask)
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", f.Name(), err)
@@ -109,7 +121,7 @@ func (n *inotify) addFile(g *generation, f *os.File) error {
 func (n *inotify) removeFile(g *generation) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.files[g.wd] != g {
+	if n.closed || n.files[g.wd] != g {
 		return
 	}
 	delete(n.files, g.wd)

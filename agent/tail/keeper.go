@@ -116,14 +116,8 @@ func (k *keeper) add(p *position) {
 	k.dirty = true
 }
 
-// remove forgets a position: its generation is gone.
+// remove forgets a position. mu is held.
 func (k *keeper) remove(p *position) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.removeLocked(p)
-}
-
-func (k *keeper) removeLocked(p *position) {
 	list := k.lanes[p.Lane]
 	for i, e := range list {
 		if e == p {
@@ -143,6 +137,8 @@ type unclaimedPosition struct {
 	lane, path string
 	file       fileKey
 	done       bool
+	// unread is what is known not to be acknowledged, in bytes.
+	unread int64
 }
 
 // unclaimed lists the positions that no generation goes on with.
@@ -153,7 +149,9 @@ func (k *keeper) unclaimed() []unclaimedPosition {
 	for _, positions := range k.lanes {
 		for _, p := range positions {
 			if !p.claimed {
-				list = append(list, unclaimedPosition{p, p.Lane, p.Path, p.File, p.Done})
+				list = append(list, unclaimedPosition{
+					position: p, lane: p.Lane, path: p.Path, file: p.File, done: p.Done, unread: p.Size - p.Resume.acked(),
+				})
 			}
 		}
 	}
@@ -176,7 +174,7 @@ func (k *keeper) missed(p *position, found bool) bool {
 	if p.missing++; p.missing < maxMissing {
 		return false
 	}
-	k.removeLocked(p)
+	k.remove(p)
 	return true
 }
 

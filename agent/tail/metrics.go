@@ -22,12 +22,12 @@ type metrics struct {
 	tracesCut      prometheus.Counter
 	shedLines      *prometheus.CounterVec // by pod
 	shedBytes      *prometheus.CounterVec
-	shedSeries     int // belongs to the workers' lock in Tailer.mu
+	shedSeries     int // guarded by Tailer.mu
 	rotations      prometheus.Counter
 	truncations    prometheus.Counter
 	lostBytes      *prometheus.CounterVec // by reason
 	openFailures   *prometheus.CounterVec // by reason
-	readFailures   prometheus.Counter
+	readFailures   *prometheus.CounterVec // by reason
 	watchFailures  prometheus.Counter
 	overflows      prometheus.Counter
 	positionWrites *prometheus.CounterVec // by result
@@ -67,7 +67,7 @@ func newMetrics(t *Tailer) *metrics {
 	m.truncations = counter("truncations_total", "Log files that were emptied in place.")
 	m.lostBytes = vec("lost_bytes_total", "Bytes that went away before they could be delivered.", "reason")
 	m.openFailures = vec("open_failures_total", "Log files that could not be opened; they are tried again.", "reason")
-	m.readFailures = counter("read_failures_total", "Reads of log files that failed; they are tried again.")
+	m.readFailures = vec("read_failures_total", "Reads that failed and are tried again; gzip counts compressed files without their end.", "reason")
 	m.watchFailures = counter("watch_failures_total", "Watches that the kernel refused.")
 	m.overflows = counter("inotify_overflows_total", "Times that the kernel lost events; everything was looked at then.")
 	m.positionWrites = vec("position_writes_total", "Writes of the positions file; damaged counts those found unreadable.", "result")

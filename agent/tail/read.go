@@ -292,6 +292,6 @@ func (t *Tailer) readFailed(g *generation, err error) {
 	if errors.Is(err, errClosed) || errors.Is(err, errTruncated) {
 		return // that is found out, and handled, at the next turn
 	}
-	t.metrics.readFailures.Inc()
+	t.metrics.readFailures.WithLabelValues("error").Inc()
 	t.opts.Logger.Warn("log file cannot be read", "err", err, "file", g.file)
 }

@@ -187,11 +187,29 @@ func (t *Tailer) forgetPositions() {
 		t.mu.Lock()
 		l := t.lanes[p.lane]
 		t.mu.Unlock()
-		waiting := l != nil && l.waitsFor(p.file)
-		if t.keeper.missed(p.position, waiting) && !p.done {
-			t.lost(p.path, "gone", 0)
+		waiting := l != nil && l.waitsFor(p.file) || t.rootMissing(p.lane)
+		if !t.keeper.missed(p.position, waiting) || p.done {
+			continue
+		}
+		if p.unread > 0 {
+			t.lost(p.path, "gone", p.unread)
+			continue
+		}
+		t.opts.Logger.Info("log file was deleted while it was not watched; lines that came after the last known may be missing",
+			"file", p.path)
+	}
+}
+
+// rootMissing tells whether a lane lies in a folder of logs that is not there
+// at all: it may not be mounted yet.
+func (t *Tailer) rootMissing(lane string) bool {
+	for _, root := range t.opts.PodLogs {
+		if strings.HasPrefix(lane, filepath.Clean(root)+"/") {
+			_, err := os.Stat(root)
+			return err != nil
 		}
 	}
+	return false
 }
 
 // waitsFor tells whether a file of the lane has, or may turn out to have, the
@@ -239,8 +257,7 @@ func (t *Tailer) boundDeleted() {
 	}
 }
 
-// lost reports content that will never be delivered. bytes is 0 where nobody
-// knows how much it was.
+// lost reports content that will never be delivered.
 func (t *Tailer) lost(path, reason string, bytes int64) {
 	t.metrics.lostBytes.WithLabelValues(reason).Add(float64(bytes))
 	t.opts.Logger.Error("log lines are lost", "file", path, "reason", reason, "bytes", bytes)

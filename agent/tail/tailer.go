@@ -33,6 +33,7 @@ type Tailer struct {
 	// still before it is taken for its end; gzipPatience is the same for a
 	// compressed file that lacks its end.
 	patience, gzipPatience time.Duration
+	newInotify             func() (*inotify, error)
 
 	openFiles    atomic.Int64
 	deletedBytes atomic.Int64
@@ -49,7 +50,7 @@ func New(o Options) (*Tailer, error) {
 	}
 	t := &Tailer{
 		opts: o, lanes: make(map[string]*lane),
-		patience: 5 * time.Second, gzipPatience: time.Minute,
+		patience: 5 * time.Second, gzipPatience: time.Minute, newInotify: newInotify,
 	}
 	t.metrics = newMetrics(t)
 	if t.keeper, err = newKeeper(o.PositionsFile, o.Logger, t.metrics); err != nil {

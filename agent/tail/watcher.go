@@ -35,7 +35,7 @@ const (
 func newWatcher(t *Tailer) *watcher {
 	w := &watcher{t: t, signal: make(chan struct{}, 1), paths: make(map[watchedPlace]struct{})}
 	var err error
-	if w.in, err = newInotify(); err != nil {
+	if w.in, err = t.newInotify(); err != nil {
 		w.refused(err)
 	}
 	return w
@@ -154,7 +154,7 @@ func (w *watcher) run(ctx context.Context) {
 	if w.in != nil {
 		listening.Go(w.listen)
 		defer listening.Wait()
-		defer w.in.file.Close()
+		defer w.in.close()
 	}
 	w.scan(true)
 	timer := time.NewTimer(w.interval())

@@ -254,6 +254,10 @@ func (w *worker) rest(g *generation) step {
 		return step{due: time.Now().Add(retryInterval)}
 	}
 	w.endLongLine(g)
+	if g.gzip && !g.complete() {
+		w.t.metrics.readFailures.WithLabelValues("gzip").Inc()
+		w.t.opts.Logger.Warn("compressed log file is damaged or was never finished; what could be read of it is delivered", "file", g.file)
+	}
 	w.finish(g)
 	return step{}
 }
