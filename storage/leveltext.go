@@ -46,7 +46,7 @@ var nameLengths = func() (lengths [32]uint32) {
 		"trace", "trc", "trce", "debug", "dbg", "dbug", "info", "inf", "information", "informational", "note", "notice",
 		"warn", "wrn", "warning", "error", "err", "eror", "fail", "severe", "fatal", "ftl", "critical", "crit",
 		"panic", "pnc", "dpanic", "alert", "emerg", "emergency", "verbose", "vrb", "finest",
-		"lvl", "sev", "level", "severity", "loglevel", "priority", "log_level", "levelname", "severitytext", "severity_text",
+		"lvl", "sev", "level", "severity", "loglevel", "priority", "levelname", "severitytext",
 	} {
 		lengths[name[0]&31] |= 1 << len(name)
 	}
@@ -57,11 +57,11 @@ var nameLengths = func() (lengths [32]uint32) {
 func textLevel(line []byte) Level {
 	colours := bytes.IndexByte(line, 0x1b) >= 0
 	for pos := 0; pos < len(line); {
-		words := wordBits(line[pos:])
+		letters := letterBits(line[pos:])
 		if colours {
-			words = clearColours(words, line[pos:])
+			letters = clearColours(letters, line[pos:])
 		}
-		starts, ends := words&^(words<<1), words<<1&^words
+		starts, ends := letters&^(letters<<1), letters<<1&^letters
 		for ; ends != 0; starts, ends = starts&(starts-1), ends&(ends-1) {
 			start, end := pos+bits.TrailingZeros64(starts), pos+bits.TrailingZeros64(ends)
 			if nameLengths[line[start]&31]>>min(end-start, 31)&1 == 0 {
@@ -84,14 +84,13 @@ func textLevel(line []byte) Level {
 			pos = start
 			continue
 		}
-		for pos < len(line) && byteClass[line[pos]] != classOther {
-			pos++
-		}
+		pos += blockBytes // no name is that long
 	}
 	return LevelUnknown
 }
 
-// wordLevel looks at the word line[start:end].
+// wordLevel looks at the letters line[start:end]. Digits and underscores may
+// be around them: log_level=error.
 func wordLevel(line []byte, start, end int) Level {
 	if end < len(line) && (line[end] == '=' || line[end] == ':' || line[end] == '"') {
 		if l := keyedLevel(line[start:end], line[end:]); l != LevelUnknown {
