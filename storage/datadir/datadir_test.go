@@ -21,7 +21,6 @@ func TestMinFree(t *testing.T) {
 	}
 }
 
-
 // TestSpace compares the disk with what is asked for.
 func TestSpace(t *testing.T) {
 	s := NewSpace(t.TempDir(), 1)
