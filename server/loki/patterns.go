@@ -16,7 +16,7 @@ import (
 const (
 	// patternLines is how many lines are looked at, the newest: enough to see
 	// what is frequent, in well under a second.
-	patternLines = 50_000
+	patternLines = 20_000
 	// patternStep is the shortest step of the counts, as Loki's.
 	patternStep = 10 * time.Second
 )

@@ -321,7 +321,7 @@ func TestClientThatTakesNothingIsGivenUp(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, nil)
 			f.stall = 50 * time.Millisecond
-			f.write(t, 64, func(int) string { return strings.Repeat("x", 1<<20) })
+			f.write(t, 20, func(int) string { return strings.Repeat("x", 1<<20) })
 			done := make(chan struct{})
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				defer close(done)
