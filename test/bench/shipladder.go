@@ -72,7 +72,7 @@ func shipLadder(files corpus.Files, url string) (rows []result, floor floors, er
 				return rows, floor, err
 			}
 		}
-		cost := (processCPU() - start) / float64(files.Bytes) * gibibyte
+		cost := (processCPU() - start).Seconds() / float64(files.Bytes) * gibibyte
 		if step.to != nil {
 			*step.to = cost
 		}
