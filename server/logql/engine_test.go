@@ -360,6 +360,22 @@ func TestOptions(t *testing.T) {
 	require.Empty(t, problems)
 }
 
+func TestTooManyLabels(t *testing.T) {
+	r := numbered(1)[0]
+	for i := range 2 * maxExtracted {
+		r.Line = fmt.Appendf(r.Line, " k%d=v", i)
+	}
+	e, _ := newEngine(t, Options{}, r)
+	_, err := e.Logs(t.Context(), Query{Text: `{} | logfmt`, End: 100 * second}, func(entry *Entry) error {
+		require.Equal(t, maxExtracted+2, entry.Parsed.Len(), "and the error")
+		require.Equal(t, errLabels, entry.Labels.Get(errorLabel))
+		return nil
+	})
+	require.NoError(t, err)
+	_, _, err = e.Metric(t.Context(), Query{Text: `sum by (k999) (count_over_time({} | logfmt [5m]))`, End: 100 * second})
+	require.NoError(t, err, "one label is needed")
+}
+
 // TestLabelsAreCopies keeps labels of entries beyond the records' memory,
 // which the reference store overwrites.
 func TestLabelsAreCopies(t *testing.T) {
