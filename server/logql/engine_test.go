@@ -287,7 +287,7 @@ func TestCancel(t *testing.T) {
 	_, _, err := e.Metric(ctx, Query{Text: `rate({} | logfmt [1m])`, End: second})
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP binnacle_logql_queries_total LogQL queries that ended, by kind (logs, metric, tail, volume) and result (ok, parse_error, limit, canceled, error).
+# HELP binnacle_logql_queries_total LogQL queries that ended, by kind (logs, metric, tail, volume) and result (ok, bad_query, limit, canceled, error).
 # TYPE binnacle_logql_queries_total counter
 binnacle_logql_queries_total{kind="metric",result="canceled"} 1
 `), "binnacle_logql_queries_total"))
@@ -324,9 +324,33 @@ func TestWrongKind(t *testing.T) {
 	_, _, err = e.Metric(t.Context(), Query{Text: `{}`})
 	require.ErrorIs(t, err, errNeedMetric)
 	require.ErrorIs(t, e.Tail(t.Context(), Query{Text: `rate({}[1m])`}, nil, nil), errNeedLogs)
+	_, _, err = e.Metric(t.Context(), Query{Text: `vector(1)`, Start: 2, End: 1, Step: 1})
+	require.ErrorIs(t, err, errBackwards)
 	_, err = lines(t, e, Query{Text: `{`})
 	var parse *ParseError
 	require.ErrorAs(t, err, &parse)
+}
+
+func TestBadQueries(t *testing.T) {
+	e, store := newEngine(t, Options{MaxSeries: 20}, numbered(20)...)
+	for query, bad := range map[string]bool{
+		`{`:                                 true,
+		`{}`:                                true,
+		`count_over_time({} | json [1m])`:   true,
+		`count_over_time({} | logfmt [1m])`: false,
+		`sum(count_over_time({}[1m])) + on () count_over_time({}[1m])`: true,
+	} {
+		_, _, err := e.Metric(t.Context(), Query{Text: query, End: 60 * second})
+		require.Equal(t, bad, errors.Is(err, ErrBadQuery), "%s: %v", query, err)
+	}
+	store.fail = errors.New("block is broken")
+	_, _, err := e.Metric(t.Context(), Query{Text: `count_over_time({}[1m])`, End: 60 * second})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, ErrBadQuery)
+	e, _ = newEngine(t, Options{MaxSeries: 1}, numbered(20)...)
+	_, _, err = e.Metric(t.Context(), Query{Text: `count_over_time({}[1m])`, End: 60 * second})
+	require.ErrorIs(t, err, storage.ErrQueryLimit)
+	require.NotErrorIs(t, err, ErrBadQuery)
 }
 
 func TestEntryParts(t *testing.T) {
