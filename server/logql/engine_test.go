@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/binnacle-obs/binnacle/storage"
 	"github.com/binnacle-obs/binnacle/storage/storagetest"
@@ -321,4 +322,21 @@ func TestLabelsAreCopies(t *testing.T) {
 	for i, l := range got {
 		require.Equal(t, fmt.Sprintf(`{n="%d", user="u%d"}`, i, i%7), l.String())
 	}
+}
+
+func TestConcurrentQueries(t *testing.T) {
+	e, err := New(Options{Store: benchStore{numbered(1000)}})
+	require.NoError(t, err)
+	var group errgroup.Group
+	for i := range 8 {
+		group.Go(func() error {
+			if i%2 == 0 {
+				_, err := e.Logs(t.Context(), Query{Text: `{} | logfmt | line_format "{{.n}}"`, End: 1e6 * second}, func(*Entry) error { return nil })
+				return err
+			}
+			_, _, err := e.Metric(t.Context(), Query{Text: `sum by (user) (rate({} | logfmt [1m]))`, End: 1000 * second, Step: time.Minute})
+			return err
+		})
+	}
+	require.NoError(t, group.Wait())
 }
