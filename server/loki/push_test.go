@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/storage/endpoint"
 	"github.com/binnacle-obs/binnacle/storage/otlp"
 	"github.com/binnacle-obs/binnacle/storage/storagetest"
 )
@@ -444,4 +446,42 @@ func fuzzPush(f *testing.F, wrap func([]byte) []byte, header string) {
 			require.True(t, valid(record), "%q", record)
 		}
 	})
+}
+
+// TestAgentsClient sends by the client that agents use.
+func TestAgentsClient(t *testing.T) {
+	t.Parallel()
+	s := &storage.Stream{Labels: labels.FromStrings("namespace", "shop", "pod", "cart-1", "container", "app", "restart", "3", "stream", "stderr")}
+	batch := make([]storage.Record, 100)
+	for i := range batch {
+		batch[i] = storage.Record{
+			Stream: s, Time: epoch.UnixNano() + int64(i), Source: storage.SourceID{7}, Offset: int64(10 * i),
+			Line: fmt.Appendf(nil, "line %d", i), Level: storage.LevelWarn, Flags: storage.FlagJoined,
+		}
+	}
+	store := &scriptedStore{Memory: storagetest.NewMemory()}
+	f := newFixture(t, func(o *Options) { o.Store, o.MaxEntriesPerPush = store, 100 })
+	f.store = store.Memory
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	client, err := otlp.NewClient(otlp.ClientOptions{Endpoint: endpoint.Options{URL: srv.URL}})
+	require.NoError(t, err)
+	defer client.Close()
+
+	store.script = failing(fmt.Errorf("disk: %w", storage.ErrFull))
+	err = client.Write(context.Background(), batch)
+	require.ErrorIs(t, err, storage.ErrFull)
+	var partial *storage.PartialError
+	require.ErrorAs(t, err, &partial)
+	require.Len(t, partial.Retry, 100)
+	require.Equal(t, 5*time.Second, partial.RetryAfter)
+
+	require.ErrorIs(t, client.Write(context.Background(), append(batch, batch[0])), storage.ErrTooLarge)
+
+	for range 2 { // the second time as after an answer that was lost
+		require.NoError(t, client.Write(context.Background(), batch))
+	}
+	stored := f.records(t)
+	require.Len(t, stored, 100)
+	require.Equal(t, fmt.Sprintf("%d %s line 42 warn {} %d", epoch.UnixNano()+42, s.Labels, storage.FlagJoined), stored[42])
 }
