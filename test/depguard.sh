@@ -34,11 +34,13 @@ collector/proc    no collector
 collector/disk    no collector/cgroup
 storage           no storage/tsdb collector
 storage/tsdb      no storage/remote server
-storage/tsdb      ok storage github.com/prometheus/prometheus/tsdb
+storage/tsdb      ok storage storage/datadir github.com/prometheus/prometheus/tsdb
 storage/remote    no collector storage/tsdb github.com/prometheus/prometheus/tsdb
 storage/remote    ok storage storage/endpoint
 storage/logdb     no storage/elastic server github.com/elastic/go-elasticsearch
-storage/logdb     ok storage
+storage/logdb     ok storage storage/datadir
+storage/datadir   no storage/tsdb storage/logdb agent
+storage/datadir   ok storage
 storage/elastic   no storage/logdb agent
 storage/elastic   ok storage storage/endpoint github.com/elastic/go-elasticsearch
 storage/endpoint  no storage agent

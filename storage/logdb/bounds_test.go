@@ -258,7 +258,11 @@ func requirePrefix(t *testing.T, db *DB, pod int) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
-		{}, {Dir: "x", Retention: -1}, {Dir: "x", HeadBytes: 5}, {Dir: "x", BlockBytes: 5}, {Dir: "x", BlockBytes: mib},
+		{},
+		{Dir: "x", Retention: -1},
+		{Dir: "x", HeadBytes: 5},
+		{Dir: "x", BlockBytes: 5},
+		{Dir: "x", BlockBytes: mib},
 		{Dir: "x", NamespaceRetention: map[string]time.Duration{"a": 0}},
 	} {
 		_, err := Open(o)

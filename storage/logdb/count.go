@@ -22,7 +22,7 @@ func (db *DB) Count(ctx context.Context, q storage.LogQuery, step int64, by []st
 	db.metrics.queries.WithLabelValues("count").Inc()
 	q.NoLine, q.Order, q.Limit = true, storage.Unordered, 0
 	snap := db.snapshot()
-	defer snap.release()
+	defer db.release(&snap)
 	set, n := db.streams.find(q.Matchers)
 	if n == 0 {
 		return nil, true, nil

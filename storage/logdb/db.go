@@ -233,6 +233,13 @@ func (db *DB) snapshotLocked() snapshot {
 	return s
 }
 
+// release is for those who have no use for the error.
+func (db *DB) release(s *snapshot) {
+	if err := s.release(); err != nil {
+		db.logger.Warn("A segment that a query was the last to use cannot be removed", "err", err)
+	}
+}
+
 func (s *snapshot) release() error {
 	var errs []error
 	for _, g := range s.segments {

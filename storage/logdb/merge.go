@@ -222,7 +222,7 @@ func (m *merger) unpack(stream uint32, b mergeBlock) error {
 		m.flush(stream)
 	}
 	for i := range r.times {
-		source, _ := r.columns.identity(i, r.identityTable())
+		source, _ := r.identity(i, r.identityTable())
 		ref, ok := m.refs[source]
 		if !ok {
 			ref = uint32(len(m.table))

@@ -112,8 +112,16 @@ func (m *model) query() storage.LogQuery {
 		q.Matchers = append(q.Matchers, labels.MustNewMatcher(labels.MatchNotRegexp, "pod", "pod[1-4]|x"))
 	}
 	patterns := []storage.LinePattern{
-		{Text: "bravo"}, {Text: "Bravo"}, {Text: "fox=trot alp"}, {Text: "(?i)bravo|echo", Regexp: true}, {Text: "lph"}, {Text: "ï"},
-		{Text: "000007$", Regexp: true}, {Text: "alpha.*delta", Regexp: true}, {Text: fmt.Sprint(m.rnd.IntN(m.serial + 1))}, {Text: "nowhere"},
+		{Text: "bravo"},
+		{Text: "Bravo"},
+		{Text: "fox=trot alp"},
+		{Text: "(?i)bravo|echo", Regexp: true},
+		{Text: "lph"},
+		{Text: "ï"},
+		{Text: "000007$", Regexp: true},
+		{Text: "alpha.*delta", Regexp: true},
+		{Text: fmt.Sprint(m.rnd.IntN(m.serial + 1))},
+		{Text: "nowhere"},
 	}
 	for range m.rnd.IntN(3) {
 		f, err := storage.NewLineMatcher(m.rnd.IntN(3) == 0, patterns[m.rnd.IntN(len(patterns))])

@@ -118,10 +118,6 @@ func (s *scanner) plan(snap *snapshot) []blockRef {
 // wants tells whether levels has one that the query asks for.
 func (s *scanner) wants(levels uint8) bool { return s.q.Levels == 0 || s.q.Levels&levels != 0 }
 
-// errDamaged is what load returns for a block that was found damaged. It is
-// reported already.
-var errDamaged = errors.New("block is damaged")
-
 // load selects the records of a block with first <= time <= last. It fails
 // with storage.ErrQueryLimit before it reads text beyond the query's limit.
 func (s *scanner) load(ref *blockRef, first, last int64) error {

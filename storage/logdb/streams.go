@@ -21,7 +21,7 @@ func (db *DB) Streams(ctx context.Context, matchers []*labels.Matcher, start, en
 		return nil, nil
 	}
 	snap := db.snapshot()
-	defer snap.release()
+	defer db.release(&snap)
 	q := storage.LogQuery{Start: start, End: end, NoLine: true}
 	scan := db.newScanner(ctx, &q, set)
 	scan.needIdentity = false

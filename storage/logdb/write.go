@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -308,8 +309,8 @@ func (db *DB) acceptSourceless(c *chunk, r *storage.Record, s *stream) bool {
 
 // rollBack undoes what classify noted: the records are not stored.
 func (db *DB) rollBack(c *chunk) {
-	for i := len(c.undo) - 1; i >= 0; i-- {
-		*c.undo[i].mark = c.undo[i].old
+	for _, u := range slices.Backward(c.undo) {
+		*u.mark = u.old
 	}
 	for _, id := range c.sourceless {
 		delete(db.active.sourceless, id)

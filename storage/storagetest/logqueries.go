@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func logQueries(t testing.TB, start int64) []logQuery {
 		{`absent!=""`},
 		{`pod="no such pod"`},
 	} {
-		all = append(all, logQuery{"matchers " + join(texts), storage.LogQuery{Matchers: matchers(t, texts...)}})
+		all = append(all, logQuery{"matchers " + strings.Join(texts, ","), storage.LogQuery{Matchers: matchers(t, texts...)}})
 	}
 	for _, text := range []string{
 		"x", "ab", "fused", "imeou", "Timeout", "id=", "Köln", "漢", "needle-at-the-end", `*`, `\"`, `C:\\temp\\*.log`,
@@ -106,12 +107,4 @@ func logQueries(t testing.TB, start int64) []logQuery {
 		}
 	}
 	return all
-}
-
-func join(texts []string) string {
-	out := ""
-	for _, text := range texts {
-		out += text
-	}
-	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"sync"
 	"testing"
@@ -71,8 +72,12 @@ func numbered(stream *storage.Stream, source storage.SourceID, start int64, n in
 
 // renderRecord shows everything that a store must give back.
 func renderRecord(r storage.Record) string {
-	return fmt.Sprintf("%d %s size=%d level=%s flags=%#x %s %s %q",
-		r.Time, r.ID(), r.Size, r.Level, r.Flags, r.Stream.Labels, r.Metadata, r.Line)
+	line := fmt.Sprintf("%q", r.Line[:min(len(r.Line), 200)])
+	if len(r.Line) > 200 {
+		line += fmt.Sprintf("… %d bytes, checksum %08x", len(r.Line), crc32.ChecksumIEEE(r.Line))
+	}
+	return fmt.Sprintf("%d %s size=%d level=%s flags=%#x %s %s %s",
+		r.Time, r.ID(), r.Size, r.Level, r.Flags, r.Stream.Labels, r.Metadata, line)
 }
 
 // renderRecords is renderRecord of each, sorted.
@@ -207,8 +212,7 @@ func (suite LogSinkSuite) partialFailure(t *testing.T) {
 	left := all
 	for range 10 {
 		err := s.Write(t.Context(), left)
-		var partial *storage.PartialError
-		if errors.As(err, &partial) {
+		if partial, ok := errors.AsType[*storage.PartialError](err); ok {
 			require.Error(t, partial.First)
 			require.Empty(t, partial.Refused)
 			require.True(t, slices.IsSorted(partial.Retry), "indexes ascend: %v", partial.Retry)

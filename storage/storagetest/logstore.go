@@ -100,11 +100,10 @@ func (suite logStoreSuite) selects(t *testing.T) {
 				q.Order = order
 				RequireSame(t, reference, s, q)
 				q.NoLine = true
-				RequireSame(t, reference, s, q)
 				if order != storage.Unordered {
-					q.NoLine, q.Limit = false, 5
-					RequireSame(t, reference, s, q)
+					q.Limit = 5
 				}
+				RequireSame(t, reference, s, q)
 			})
 		}
 	}

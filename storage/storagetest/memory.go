@@ -91,7 +91,7 @@ func (m *Memory) add(r *storage.Record) {
 func (m *Memory) snapshot() []storage.Record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.records[:len(m.records):len(m.records)]
+	return slices.Clip(m.records)
 }
 
 // CompareRecords is the order of storage.Ascending. Only records without a

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/binnacle-obs/binnacle/test/corpus"
 )
 
@@ -171,13 +169,4 @@ func (b *shipBench) wait(before tally) error {
 		return fmt.Errorf("%d lines arrived of %d, %d of them wrong", got.records, want, got.wrong)
 	}
 	return nil
-}
-
-// processCPU is the CPU time of this process, all threads together, in seconds.
-func processCPU() float64 {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &now); err != nil {
-		return 0
-	}
-	return time.Duration(now.Nano()).Seconds()
 }

@@ -36,6 +36,7 @@ func shipLadder(files corpus.Files, url string) (rows []result, floor floors, er
 	}
 	defer client.Close()
 	var packed []byte
+	var p ladderParser
 	before, beforeName := 0.0, "nothing"
 	for _, step := range []struct {
 		name string
@@ -67,11 +68,11 @@ func shipLadder(files corpus.Files, url string) (rows []result, floor floors, er
 	} {
 		start := processCPU()
 		for _, path := range files.Paths {
-			if err := climb(path, step.run); err != nil {
+			if err := p.climb(path, step.run); err != nil {
 				return rows, floor, err
 			}
 		}
-		cost := (processCPU() - start) / float64(files.Bytes) * gibibyte
+		cost := (processCPU() - start).Seconds() / float64(files.Bytes) * gibibyte
 		if step.to != nil {
 			*step.to = cost
 		}
@@ -91,19 +92,18 @@ func detectLevels(batch []storage.Record) {
 }
 
 // climb reads a file in chunks and hands its records to run in batches.
-func climb(path string, run func([]storage.Record) error) error {
+func (p *ladderParser) climb(path string, run func([]storage.Record) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	chunk := make([]byte, 1<<18)
-	p := ladderParser{streams: ladderStreams(path)}
+	p.streams, p.offset = ladderStreams(path), 0
 	held := 0
 	for {
-		n, err := f.Read(chunk[held:])
+		n, err := f.Read(p.chunk[held:])
 		if run != nil {
-			held = p.lines(chunk, held+n)
+			held = p.lines(p.chunk[:held+n])
 			if p.size >= ladderBatch {
 				if err := p.flush(run); err != nil {
 					return err
@@ -119,8 +119,10 @@ func climb(path string, run func([]storage.Record) error) error {
 	}
 }
 
-// ladderParser turns lines of CRI logs into records.
+// ladderParser turns lines of CRI logs into records. It keeps its memory from
+// file to file.
 type ladderParser struct {
+	chunk   [1 << 18]byte
 	streams [2]*storage.Stream
 	batch   []storage.Record
 	text    []byte // of the batch
@@ -143,10 +145,10 @@ func ladderStreams(path string) (streams [2]*storage.Stream) {
 	return streams
 }
 
-// lines takes the complete lines of chunk[:n], moves the rest to its beginning
+// lines takes the complete lines of a chunk, moves the rest to its beginning
 // and returns the length of that.
-func (p *ladderParser) lines(chunk []byte, n int) (held int) {
-	rest := chunk[:n]
+func (p *ladderParser) lines(chunk []byte) (held int) {
+	rest := chunk
 	for {
 		end := bytes.IndexByte(rest, '\n')
 		if end < 0 {
