@@ -2,8 +2,11 @@ package otlp
 
 import (
 	"bytes"
+	"encoding/hex"
+	"flag"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -14,6 +17,8 @@ import (
 
 	"github.com/binnacle-obs/binnacle/storage"
 )
+
+var update = flag.Bool("update", false, "write golden files")
 
 func podStream(pod, output string) *storage.Stream {
 	return &storage.Stream{Labels: labels.FromStrings(
@@ -81,6 +86,40 @@ func TestOurRecordsComeBack(t *testing.T) {
 	got, err = DecodeJSON(json, DecodeOptions{})
 	require.NoError(t, err)
 	requireSame(t, want, got.Records)
+}
+
+// TestGoldenBody keeps agents and servers of different versions together.
+func TestGoldenBody(t *testing.T) {
+	const file = "testdata/request.hex"
+	var want []storage.Record
+	for _, r := range sampleRecords() {
+		if len(r.Line) < 100 {
+			want = append(want, r)
+		}
+	}
+	if *update {
+		dump := hex.Dump(Encode(nil, want))
+		require.NoError(t, os.WriteFile(file, []byte(dump), 0o644))
+	}
+	dump, err := os.ReadFile(file)
+	require.NoError(t, err, "go test ./storage/otlp -update writes it")
+	require.Equal(t, string(dump), hex.Dump(Encode(nil, want)))
+	got, err := Decode(undump(t, string(dump)), DecodeOptions{})
+	require.NoError(t, err)
+	requireSame(t, want, got.Records)
+}
+
+// undump is the inverse of hex.Dump.
+func undump(t *testing.T, dump string) (body []byte) {
+	for line := range strings.Lines(dump) {
+		const digits, text = 10, 60
+		line = strings.ReplaceAll(line[digits:min(text, len(line))], " ", "")
+		line, _, _ = strings.Cut(line, "|")
+		part, err := hex.DecodeString(strings.TrimSpace(line))
+		require.NoError(t, err)
+		body = append(body, part...)
+	}
+	return body
 }
 
 func TestAnyRecordsComeBack(t *testing.T) {
