@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/binnacle-obs/binnacle/storage"
 )
@@ -276,6 +277,29 @@ func TestBadBodies(t *testing.T) {
 	}
 	_, err = Decode(good, DecodeOptions{MaxRecords: 2})
 	require.ErrorIs(t, err, storage.ErrTooLarge)
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	logs := plog.NewLogs()
+	scope := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
+	scope.Scope().Attributes().PutStr("long", strings.Repeat("x", maxValue))
+	for range 2000 {
+		scope.LogRecords().AppendEmpty()
+	}
+	body, err := new(plog.ProtoMarshaler).MarshalLogs(logs)
+	require.NoError(t, err)
+	require.Less(t, len(body), 100_000)
+	_, err = Decode(body, DecodeOptions{})
+	require.ErrorIs(t, err, storage.ErrTooLarge)
+
+	for field, level := range map[protowire.Number]int{resourceLogsScope: 1, recordAttributes: 3} {
+		body := bytes.Repeat([]byte{byte(field<<3 | 2), 0}, maxParts+1)
+		for _, outer := range []protowire.Number{scopeLogsRecords, resourceLogsScope, requestResourceLogs}[3-level:] {
+			body = protowire.AppendBytes(protowire.AppendTag(nil, outer, protowire.BytesType), body)
+		}
+		_, err = Decode(body, DecodeOptions{})
+		require.ErrorContains(t, err, "more than 16384")
+	}
 }
 
 func TestBadJSON(t *testing.T) {
