@@ -187,8 +187,8 @@ func (b *shipBench) wait(before tally) error {
 	return nil
 }
 
-// processCPU is the CPU time of this process, all threads together, in seconds.
-func processCPU() float64 {
+// shipCPU is the CPU time of this process, all threads together, in seconds.
+func shipCPU() float64 {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &now); err != nil {
 		return 0

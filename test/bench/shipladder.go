@@ -67,13 +67,13 @@ func shipLadder(files corpus.Files, url string) (rows []result, floor floors, er
 			return postGzip(url+"/discard", packed)
 		}, &floor.bulk},
 	} {
-		start := processCPU()
+		start := shipCPU()
 		for _, path := range files.Paths {
 			if err := p.climb(path, step.run); err != nil {
 				return rows, floor, err
 			}
 		}
-		cost := (processCPU() - start) / float64(files.Bytes) * gibibyte
+		cost := (shipCPU() - start) / float64(files.Bytes) * gibibyte
 		if step.to != nil {
 			*step.to = cost
 		}
