@@ -74,7 +74,7 @@ func TestTimeout(t *testing.T) {
 	store.block = true
 	_, err := lines(t, e, Query{Text: `{}`, End: second})
 	require.ErrorIs(t, err, storage.ErrQueryLimit)
-	require.ErrorContains(t, err, "20ms of time; narrow it down, or raise --logs-query-timeout")
+	require.ErrorContains(t, err, "20ms of time; narrow it down, or raise --query-timeout")
 }
 
 func TestCancel(t *testing.T) {
