@@ -10,6 +10,7 @@ import (
 // Exit codes, documented in the help of the root command.
 const (
 	exitOK        = 0
+	exitNoMatch   = 1 // a search found nothing
 	exitUsage     = 2 // wrong usage, or an error of the server
 	exitLint      = 3 // a checked file has mistakes
 	exitForbidden = 4

@@ -41,7 +41,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	code := exitCode(ctx, err)
-	if err == nil || code == exitInterrupt || code == exitOK {
+	if err == nil || code == exitInterrupt || code == exitOK || code == exitNoMatch {
 		return code
 	}
 	for _, e := range flatten(err) {
@@ -75,8 +75,9 @@ func newRoot(p *process) *cobra.Command {
 	)
 	root.AddCommand(
 		newRunCommand(p), newAgentCommand(p), newServerCommand(p),
+		newLogsCommand(p), newGrepCommand(p),
 		newQueryCommand(p), newTopCommand(p), newCheckCommand(p),
-		newVersionCommand(p),
+		newVersionCommand(p), newDemoWorkloadCommand(p),
 	)
 	// Without a shorthand: -v is to mean "invert" when there is a grep.
 	root.Flags().Bool("version", false, "print the version")
