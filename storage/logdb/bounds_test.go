@@ -287,6 +287,32 @@ func TestClosed(t *testing.T) {
 	require.NoError(t, it.Close())
 }
 
+// TestCloseWhileWaiting: a writer that waits for room learns that there will be
+// none.
+func TestCloseWhileWaiting(t *testing.T) {
+	db := open(t, Options{HeadBytes: minHeadBytes})
+	db.compactMu.Lock()
+	db.mu.Lock()
+	// A sealed part that nobody writes.
+	db.sealed, db.cutDone = newPart(99), make(chan struct{})
+	db.cutErr = nil
+	db.mu.Unlock()
+	db.stop()
+	db.background.Wait()
+	wrote := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; err == nil; i += 100 {
+			err = db.Write(t.Context(), lines(1, i, 100, hourAgo()))
+		}
+		wrote <- err
+	}()
+	eventually(t, "full", func() bool { return db.State().HeadBytes >= db.cutBytes })
+	db.compactMu.Unlock()
+	require.NoError(t, db.Close())
+	require.ErrorIs(t, <-wrote, storage.ErrClosed)
+}
+
 // TestSyncAlways acknowledges what is on the disk.
 func TestSyncAlways(t *testing.T) {
 	db := open(t, Options{SyncInterval: SyncAlways})
