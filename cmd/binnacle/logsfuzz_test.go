@@ -23,7 +23,9 @@ func FuzzLogAnswer(f *testing.F) {
 		marks := []*regexp.Regexp{regexp.MustCompile(`.`)}
 		formats := []lineFormat{
 			&textFormat{colored: true, terminal: true, prefix: true, namespaces: true, times: true, zone: time.UTC},
-			rawFormat{}, jsonlFormat{}, &jsonFormat{},
+			rawFormat{},
+			jsonlFormat{},
+			&jsonFormat{},
 		}
 		entries := 0
 		end, err := c.readLines(t.Context(), bytes.NewReader(answer), func(e *logEntry) error {
