@@ -27,8 +27,8 @@ RACE_PACKAGES ?= ./...
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## build and start agent and server in one process on 127.0.0.1:7070
-	build/binnacle run
+run: build ## build and start agent and server in one process on 127.0.0.1:7070, with demo workloads where there are no pods
+	build/binnacle run $(if $(wildcard /var/log/pods/*),,--demo)
 
 build: ## build build/binnacle, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/binnacle ./cmd/binnacle

@@ -1,7 +1,8 @@
 // Package agent wires the node agent: the collector of container and node
 // metrics, the scrape manager for application metrics, and the place where
 // their samples go, which is either a store in this process or an on-disk
-// buffer that is sent to servers by remote write.
+// buffer that is sent to servers by remote write; and for each place where logs
+// go a reader of the log files with a shipper.
 package agent
 
 import (
@@ -39,6 +40,8 @@ type Options struct {
 	// BufferMaxBytes bounds the buffer; beyond it the oldest samples are shed
 	// and counted. 0 takes the default of storage/remote.
 	BufferMaxBytes int64
+	// Logs says which logs are read and where they go; nil reads none.
+	Logs *LogOptions
 	// ScrapeConfigFile is a Prometheus configuration whose scrape_configs the
 	// agent scrapes; "" for none. It is ignored with Appender set: there the
 	// process' server scrapes.
@@ -56,6 +59,7 @@ type Agent struct {
 	collector *collector.Collector
 	queue     *remote.Queue   // nil when samples stay in this process
 	scrape    *scrape.Manager // nil without a scrape configuration
+	pipelines []pipeline      // of logs, one for each place they go to
 	ready     atomic.Bool
 }
 
@@ -76,10 +80,12 @@ func New(o Options) (*Agent, error) {
 	if a.collector, err = collector.New(o.Collector); err != nil {
 		return nil, fmt.Errorf("start the collector: %w", err)
 	}
-	if o.Appender != nil {
-		return a, nil
+	if o.Appender == nil {
+		if err := a.openRemote(); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
 	}
-	if err := a.openRemote(); err != nil {
+	if err := a.openLogs(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	return a, nil
@@ -153,6 +159,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		producers.Go(func() error { return a.scrape.Run(produceCtx) })
 	}
 	producers.Go(func() error { return a.collector.Run(produceCtx, a.appender()) })
+	for _, p := range a.pipelines {
+		producers.Go(func() error { return p.run(produceCtx) })
+	}
 	a.ready.Store(true)
 
 	err := producers.Wait()
@@ -170,13 +179,14 @@ func (a *Agent) appender() storage.Appender {
 
 // close releases what New opened.
 func (a *Agent) close() error {
+	err := a.closeLogs()
 	if a.queue == nil {
-		return nil
+		return err
 	}
-	if err := a.queue.Close(); err != nil {
-		return fmt.Errorf("close the buffer of samples: %w", err)
+	if closeErr := a.queue.Close(); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("close the buffer of samples: %w", closeErr))
 	}
-	return nil
+	return err
 }
 
 // ignoreCanceled drops the error that only says that Run was told to stop.

@@ -15,15 +15,24 @@ type appender struct{ server *Server }
 
 // Append implements storage.Appender.
 func (a *appender) Append(ctx context.Context, batch []storage.Sample) error {
+	if err := a.server.awaitOpen(ctx); err != nil {
+		return err
+	}
+	return a.server.db.Append(ctx, batch)
+}
+
+// awaitOpen waits until the stores are open; afterwards they answer for
+// themselves, closed or not.
+func (s *Server) awaitOpen(ctx context.Context) error {
 	select {
-	case <-a.server.opened:
-		return a.server.db.Append(ctx, batch)
+	case <-s.opened:
+		return nil
 	default:
 	}
 	select {
-	case <-a.server.opened:
-		return a.server.db.Append(ctx, batch)
-	case <-a.server.ended:
+	case <-s.opened:
+		return nil
+	case <-s.ended:
 		return storage.ErrClosed
 	case <-ctx.Done():
 		return context.Cause(ctx)

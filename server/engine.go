@@ -105,6 +105,7 @@ func (s *Server) newAPI() (*api.API, error) {
 		QueryConcurrency: s.opts.QueryConcurrency,
 		Logger:           s.opts.Logger.With("component", "api"),
 		Registry:         s.opts.Registry,
+		Endpoints:        s.endpoints,
 	}
 	if s.scrapes != nil {
 		o.Targets = s.scrapes.Targets()

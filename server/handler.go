@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/binnacle-obs/binnacle/server/api"
+	"github.com/binnacle-obs/binnacle/server/loki"
 )
 
 const replayPath = api.Prefix + "/status/walreplay"
@@ -33,6 +34,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET "+replayPath, s.serveReplay)
 	mux.HandleFunc(api.Prefix+"/", s.serveAPI)
 	mux.HandleFunc("/federate", s.serveAPI)
+	mux.HandleFunc(loki.Prefix+"/", s.serveLogs)
+	mux.HandleFunc("/otlp/", s.serveLogs)
 	return mux
 }
 

@@ -22,12 +22,15 @@ const (
 
 // Options configure a Server. The zero value of a field is its default.
 type Options struct {
-	// DataDir holds the store, in the folder "tsdb". Required.
+	// DataDir holds the stores, in the folders "tsdb" and "logs". Required.
 	DataDir string
 	// Retention, RetentionSize and OutOfOrderWindow are those of storage/tsdb.
 	Retention        time.Duration
 	RetentionSize    int64
 	OutOfOrderWindow time.Duration
+
+	// Logs says how logs are kept.
+	Logs LogOptions
 
 	// ScrapeConfigFile is a Prometheus configuration; its sections global,
 	// scrape_configs, scrape_config_files and otlp are used. "" for none.

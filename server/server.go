@@ -1,5 +1,6 @@
-// Package server wires the server half: the embedded store, PromQL, the HTTP
-// API, rules and notifications, and the scraping of applications.
+// Package server wires the server half: the stores of samples and of logs,
+// PromQL, LogQL and their HTTP APIs, rules and notifications, and the scraping
+// of applications.
 package server
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/binnacle-obs/binnacle/scrape"
 	"github.com/binnacle-obs/binnacle/server/alert"
 	"github.com/binnacle-obs/binnacle/server/api"
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/storage/tsdb"
 )
 
@@ -38,6 +40,7 @@ type Server struct {
 	notifications *notifications.Notifications
 	features      features.Collector
 	requests      *requests
+	endpoints     *guard.Metrics
 	reloads       *reloadMetrics
 	started       time.Time
 
@@ -46,17 +49,19 @@ type Server struct {
 	lastReload atomic.Pointer[reload]
 	// reloading is held while a configuration is put in force.
 	reloading sync.Mutex
-	// api is nil until the store is open.
+	// api is nil until the stores are open.
 	api atomic.Pointer[api.API]
-	// opened is closed when the store is open, and ended when Run returns.
+	// opened is closed when the stores are open, and ended when Run returns.
 	opened, ended chan struct{}
 
 	// What follows is built by open and belongs to Run and, once opened is
-	// closed, to Reload.
-	engine  *promql.Engine
-	scrapes *scrape.Manager
-	alerts  *alert.Manager
-	stack   []teardown
+	// closed, to Reload and, read only, to requests.
+	logStore logStore
+	logAPI   http.Handler
+	engine   *promql.Engine
+	scrapes  *scrape.Manager
+	alerts   *alert.Manager
+	stack    []teardown
 	// failed gets a word when a part ends by itself.
 	failed chan struct{}
 }
@@ -75,6 +80,7 @@ func New(o Options) (*Server, error) {
 		notifications: notifications.NewNotifications(maxSubscribers, o.Registry),
 		features:      features.NewRegistry(),
 		requests:      newRequests(),
+		endpoints:     guard.NewMetrics(o.Registry),
 		reloads:       newReloadMetrics(o.Registry),
 		started:       time.Now(),
 		opened:        make(chan struct{}),
@@ -139,6 +145,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openScrapes(); err != nil {
 		return err
 	}
+	if err := s.openLogs(); err != nil {
+		return err
+	}
 	answers, err := s.newAPI()
 	if err != nil {
 		return err
@@ -184,7 +193,7 @@ func (s *Server) openScrapes() error {
 	return nil
 }
 
-// Handler serves the API, /metrics, /-/healthy, /-/ready and /-/reload. Until
+// Handler serves the APIs of metrics and logs, /metrics, /-/healthy, /-/ready and /-/reload. Until
 // the store is open the API answers 503.
 func (s *Server) Handler() http.Handler { return s.handler() }
 

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrFull means that the disk or the byte budget of a store is used up.
 	// The same batch can be stored once there is room.
-	ErrFull = errors.New("no space left for samples")
+	ErrFull = errors.New("no space left")
 	// ErrClosed means that the store has been closed.
 	ErrClosed = errors.New("store is closed")
 )

@@ -19,13 +19,14 @@ agent/ship        ok storage
 server            no agent collector test github.com/prometheus/prometheus/tsdb
 server            ok server/api server/alert server/loki storage/tsdb storage/logdb storage/elastic scrape listen
 server/api        no storage/tsdb server/alert agent
-server/api        ok storage
+server/api        ok storage server/guard
 server/alert      no storage/remote server/api agent
 server/alert      ok storage
 server/logql      no server/loki storage/logdb
 server/logql      ok storage
 server/loki       no server/api storage/logdb agent
-server/loki       ok server/logql storage storage/otlp
+server/guard      no server/api storage
+server/loki       ok server/guard server/logql storage storage/otlp
 collector         no agent storage/tsdb github.com/google/cadvisor
 collector         ok collector/cgroup collector/proc collector/disk storage github.com/prometheus/node_exporter
 collector/cgroup  no storage collector collector/proc
@@ -33,14 +34,18 @@ collector/proc    no collector
 collector/disk    no collector/cgroup
 storage           no storage/tsdb collector
 storage/tsdb      no storage/remote server
-storage/tsdb      ok storage github.com/prometheus/prometheus/tsdb
+storage/tsdb      ok storage storage/datadir github.com/prometheus/prometheus/tsdb
 storage/remote    no collector storage/tsdb github.com/prometheus/prometheus/tsdb
-storage/remote    ok storage
+storage/remote    ok storage storage/endpoint
 storage/logdb     no storage/elastic server github.com/elastic/go-elasticsearch
-storage/logdb     ok storage
+storage/logdb     ok storage storage/datadir
+storage/datadir   no storage/tsdb storage/logdb agent
+storage/datadir   ok storage
 storage/elastic   no storage/logdb agent
-storage/elastic   ok storage github.com/elastic/go-elasticsearch
+storage/elastic   ok storage storage/endpoint github.com/elastic/go-elasticsearch
+storage/endpoint  no storage agent
 storage/otlp      no server agent
+storage/otlp      ok storage storage/endpoint
 scrape            no storage/remote
 listen            no storage
 cmd/binnacle      no test github.com/prometheus/prometheus/tsdb
@@ -58,7 +63,7 @@ stub() {
   printf '// Package x is a stub.\npackage x\n' >"$dir/$1/stub.go"
 }
 for package in agent agent/{tail,ship} server server/{api,alert,logql,loki} collector collector/{cgroup,proc,disk} \
-  storage storage/{tsdb,remote,logdb,elastic,otlp} scrape listen test cmd/binnacle; do
+  storage storage/{tsdb,remote,logdb,elastic,endpoint,otlp} scrape listen test cmd/binnacle; do
   stub "$package"
 done
 for other in github.com/prometheus/prometheus github.com/prometheus/node_exporter github.com/google/cadvisor github.com/elastic/go-elasticsearch; do

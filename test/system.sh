@@ -2,8 +2,9 @@
 # system.sh runs the tests that need real kernels and real processes:
 # 1. the functional tests of the collector on this host (as root),
 # 2. the same binary in a machine with cgroup v2,
-# 3. black-box tests of build/binnacle.
-# What is missing fails. `system.sh functional|cgroup2|system` runs one of them.
+# 3. black-box tests of build/binnacle,
+# 4. those of its logs, with real search engines.
+# What is missing fails. `system.sh functional|cgroup2|system|logs` runs one of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
@@ -28,10 +29,14 @@ cgroup2() {
 
 system() {
   CGO_ENABLED=0 "$GO" build -o build/worker ./test/functional/worker
-  "$GO" test -tags system -count=1 -v -timeout 40m ./test/system
+  "$GO" test -tags system -count=1 -v -timeout 40m -skip '^TestLogs' ./test/system
 }
 
-for part in "${@:-functional cgroup2 system}"; do
+logs() {
+  "$GO" test -tags system -count=1 -v -timeout 40m -run '^TestLogs' ./test/system
+}
+
+for part in "${@:-functional cgroup2 system logs}"; do
   for name in $part; do
     printf '\n--- %s\n' "$name"
     start=$SECONDS

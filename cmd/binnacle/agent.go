@@ -13,7 +13,7 @@ import (
 	"github.com/binnacle-obs/binnacle/agent"
 	"github.com/binnacle-obs/binnacle/collector"
 	"github.com/binnacle-obs/binnacle/listen"
-	"github.com/binnacle-obs/binnacle/storage/remote"
+	"github.com/binnacle-obs/binnacle/storage/endpoint"
 )
 
 // agentGCPercent trades a little CPU for memory: an agent runs on every node
@@ -26,15 +26,20 @@ const remoteWritePath = "/api/v1/write"
 func newAgentCommand(p *process) *cobra.Command {
 	return newModeCommand(p, modeAgent, &cobra.Command{
 		Short: "Read this node and send to servers",
-		Long: `Read this node's cgroups and kernel files and send the metrics to one or several
-servers by Prometheus remote write. While a server cannot be reached samples wait
-on disk. A Prometheus can scrape /metrics and /metrics/cadvisor as well.`,
+		Long: `Read this node's cgroups, kernel files and logs. Metrics go to one or several servers
+by Prometheus remote write, logs by OTLP or to Elasticsearch. While a server cannot
+be reached samples wait on disk and logs in their files. A Prometheus can scrape
+/metrics and /metrics/cadvisor as well.`,
 		Example: `  # To a server on the same machine
   binnacle agent --server http://127.0.0.1:7070
 
   # To two servers, with credentials
   binnacle agent --server https://a.example:7070 --server https://b.example:7070 \
     --server-token-file /etc/binnacle/token --server-ca-file /etc/binnacle/ca.crt
+
+  # Metrics to a server, logs to it and to Elasticsearch
+  binnacle agent --server https://binnacle:7070 --elasticsearch https://elasticsearch:9200 \
+    --elasticsearch-api-key-file /etc/binnacle/api-key
 
   # In a container that has the host's file systems below /host
   binnacle agent --server https://binnacle:7070 --root-fs /host --proc-root /host/proc \
@@ -52,7 +57,12 @@ func startAgent(ctx context.Context, p *process, s *modeSettings, log *slog.Logg
 	if err != nil {
 		return err
 	}
-	ag, err := agent.New(s.agentOptions(log, registry))
+	o := s.agentOptions(log, registry)
+	if o.Logs, err = s.agentLogs(s.sources(false)); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	s.agentReceivers(o.Logs)
+	ag, err := agent.New(o)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -84,15 +94,35 @@ func (s *modeSettings) agentOptions(log *slog.Logger, registry *prometheus.Regis
 		Registry:         registry,
 	}
 	for _, server := range s.servers {
-		o.Servers = append(o.Servers, remote.Endpoint{
-			URL:       writeURL(server),
-			TokenFile: s.serverToken,
-			CAFile:    s.serverCA,
-			CertFile:  s.serverCert,
-			KeyFile:   s.serverKey,
-		})
+		o.Servers = append(o.Servers, s.receiver(writeURL(server)))
 	}
 	return o
+}
+
+// agentReceivers adds to the options of an agent that is not part of run where
+// its logs go: to each binnacle server, which is known by a URL without a path,
+// and to Elasticsearch.
+func (s *modeSettings) agentReceivers(o *agent.LogOptions) {
+	for _, server := range s.servers {
+		if writeURL(server) == server {
+			continue
+		}
+		o.Servers = append(o.Servers, s.receiver(server))
+	}
+	if s.logs.elastic.given() {
+		o.Elastic = s.logs.elastic.options()
+	}
+}
+
+// receiver is a server at an address, with the credentials for servers.
+func (s *modeSettings) receiver(address string) endpoint.Options {
+	return endpoint.Options{
+		URL:       address,
+		TokenFile: s.serverToken,
+		CAFile:    s.serverCA,
+		CertFile:  s.serverCert,
+		KeyFile:   s.serverKey,
+	}
 }
 
 // writeURL completes the URL of a server that has no path. A path is that of

@@ -24,9 +24,10 @@ func newCheckCommand(p *process) *cobra.Command {
 		Short:   "Check configuration and rule files without starting anything",
 		GroupID: groupAsking,
 		Example: `  binnacle check config /etc/binnacle/server.yaml --for server
-  binnacle check rules /etc/binnacle/rules/*.yml`,
+  binnacle check rules /etc/binnacle/rules/*.yml
+  binnacle check redaction app.log`,
 	}
-	cmd.AddCommand(newCheckConfigCommand(p), newCheckRulesCommand(p))
+	cmd.AddCommand(newCheckConfigCommand(p), newCheckRulesCommand(p), newCheckRedactionCommand(p))
 	asksForSubcommand(cmd)
 	return cmd
 }

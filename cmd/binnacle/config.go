@@ -64,20 +64,25 @@ func (p *process) applyEnvironment(flags *pflag.FlagSet) error {
 // almost the name of a flag. Others are left alone: Kubernetes itself sets
 // such names for Services.
 func (p *process) mistypedVariables(flags *pflag.FlagSet) []string {
-	var known []string
-	flags.VisitAll(func(f *pflag.Flag) { known = append(known, strings.ToLower(environmentName(f.Name))) })
+	const prefix = "BINNACLE_"
+	var known []string // without the prefix, which is no likeness
+	add := func(f *pflag.Flag) {
+		known = append(known, strings.ToLower(strings.TrimPrefix(environmentName(f.Name), prefix)))
+	}
+	flags.VisitAll(add)
 	for _, m := range modes {
 		other, _ := newModeSet(mode(m), p.lookup)
-		other.VisitAll(func(f *pflag.Flag) { known = append(known, strings.ToLower(environmentName(f.Name))) })
+		other.VisitAll(add)
 	}
 	var warnings []string
 	for _, pair := range p.environ {
 		name, _, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, "BINNACLE_") || slices.Contains(known, strings.ToLower(name)) {
+		rest, ours := strings.CutPrefix(name, prefix)
+		if !ours || slices.Contains(known, strings.ToLower(rest)) {
 			continue
 		}
-		if best := closest(name, known); best != "" {
-			warnings = append(warnings, fmt.Sprintf("environment variable %s has no meaning (did you mean %s?)", name, strings.ToUpper(best)))
+		if best := closest(rest, known); best != "" {
+			warnings = append(warnings, fmt.Sprintf("environment variable %s has no meaning (did you mean %s?)", name, prefix+strings.ToUpper(best)))
 		}
 	}
 	return warnings

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func sampleOf(t *testing.T, f *pflag.Flag) string {
 	t.Helper()
 	switch kind := f.Value.Type(); kind {
 	case kindBool:
-		return "true"
+		return strconv.FormatBool(f.DefValue != "true")
 	case kindAddress:
 		return "127.0.0.1:1234"
 	case kindDuration:

@@ -54,6 +54,8 @@ type modeSettings struct {
 	podLogsRoot string
 	collect     []string
 
+	logs logModeSettings
+
 	// Where an agent that is not part of run sends.
 	servers        []string
 	serverToken    string
@@ -113,13 +115,16 @@ func newModeFlags(flags *pflag.FlagSet, m mode, lookup func(string) string) *mod
 	s.general(flags, m)
 	if m != modeServer {
 		s.agentHalf(flags, lookup)
+		s.logs.reading(flags, m)
 	}
 	if m == modeAgent {
 		s.shipping(flags)
 	}
 	if m != modeAgent {
 		s.serverHalf(flags)
+		s.logs.keeping(flags)
 	}
+	s.logs.elasticsearch(flags, m)
 	s.access(flags)
 	return s
 }
@@ -155,7 +160,7 @@ func (s *modeSettings) agentHalf(flags *pflag.FlagSet, lookup func(string) strin
 	s.cgroupRoot, s.procRoot, s.sysRoot, s.rootFS = "/sys/fs/cgroup", "/proc", "/sys", "/"
 	b := flagBlock{flags, "What to read"}
 	b.add(durationValue(&s.interval, time.Second), "interval", "time between two readings")
-	b.add(textValue(&s.nodeName, kindText), "node-name", "name of this machine in all series")
+	b.add(textValue(&s.nodeName, kindText), "node-name", "name of this machine in all series and logs")
 	b.add(choicesValue(&s.collect, "GROUP", collector.OptInGroups()), "collect", "further metrics to collect, of "+strings.Join(collector.OptInGroups(), ", ")+"; repeatable")
 	b.add(textValue(&s.cgroupRoot, kindDir), "cgroup-root", "where the cgroup file systems are mounted")
 	b.add(textValue(&s.procRoot, kindDir), "proc-root", "where the host's /proc is mounted")

@@ -19,6 +19,7 @@ import (
 type process struct {
 	// environ holds KEY=VALUE pairs, as os.Environ returns them.
 	environ        []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	// columns is the width of the terminal behind a writer; 0 says that the
 	// writer is none.
@@ -40,6 +41,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	p := &process{
 		environ: os.Environ(),
+		stdin:   os.Stdin,
 		stdout:  os.Stdout,
 		stderr:  os.Stderr,
 		columns: terminalColumns,

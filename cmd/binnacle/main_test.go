@@ -46,6 +46,7 @@ type options struct {
 	environ []string
 	columns int // of a terminal on stdout
 	ctx     context.Context
+	stdin   io.Reader
 }
 
 // execute runs a command line in this process.
@@ -54,6 +55,7 @@ func execute(t *testing.T, o options, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	p := &process{
 		environ: o.environ,
+		stdin:   o.stdin,
 		stdout:  &stdout,
 		stderr:  &stderr,
 		columns: func(io.Writer) int { return o.columns },

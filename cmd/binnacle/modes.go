@@ -86,6 +86,7 @@ func (s *modeSettings) problems(m mode) error {
 		errs = append(errs, errors.New("--server is missing: give the URL of at least one binnacle server, such as --server https://binnacle.example:7070"))
 	}
 	errs = append(errs,
+		s.logs.problems(m),
 		pair("server-cert-file", s.serverCert, "server-key-file", s.serverKey),
 		s.listenOptions(nil, nil).Validate(),
 	)
@@ -100,6 +101,12 @@ func (s *modeSettings) problems(m mode) error {
 		{"server-ca-file", s.serverCA},
 		{"server-cert-file", s.serverCert},
 		{"server-key-file", s.serverKey},
+		{"redact-rules", s.logs.redactRules},
+		{"elasticsearch-api-key-file", s.logs.elastic.apiKeyFile},
+		{"elasticsearch-password-file", s.logs.elastic.passwordFile},
+		{"elasticsearch-ca-file", s.logs.elastic.caFile},
+		{"elasticsearch-cert-file", s.logs.elastic.certFile},
+		{"elasticsearch-key-file", s.logs.elastic.keyFile},
 	} {
 		errs = append(errs, readable(file.flag, file.name))
 	}

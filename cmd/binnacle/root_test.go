@@ -18,7 +18,7 @@ func TestHelp(t *testing.T) {
 	require.NoError(t, err)
 	for _, args := range []string{
 		"", "run", "agent", "server", "query", "query instant", "query range", "query series", "query labels",
-		"logs", "grep", "top", "top node", "top pod", "top container", "check", "check config", "check rules", "version",
+		"logs", "grep", "top", "top node", "top pod", "top container", "check", "check config", "check rules", "check redaction", "version",
 	} {
 		t.Run(args, func(t *testing.T) {
 			got := execute(t, options{}, append(strings.Fields(args), "--help")...)

@@ -15,9 +15,10 @@ import (
 
 func newServerCommand(p *process) *cobra.Command {
 	return newModeCommand(p, modeServer, &cobra.Command{
-		Short: "Store what agents send, answer PromQL and evaluate rules",
-		Long: `Store what agents and others send by Prometheus remote write or OTLP, answer the
-Prometheus HTTP API, and evaluate alerting and recording rules.`,
+		Short: "Store what agents send, answer PromQL and LogQL, evaluate rules",
+		Long: `Store what agents and others send, metrics by Prometheus remote write or OTLP, logs
+by OTLP or Loki's push API. Answer the HTTP APIs of Prometheus and Loki, and evaluate
+alerting and recording rules.`,
 		Example: `  # On loopback, data in /var/lib/binnacle
   binnacle server
 
@@ -26,7 +27,10 @@ Prometheus HTTP API, and evaluate alerting and recording rules.`,
 
   # With rules, an Alertmanager and a bound on the disk
   binnacle server --rules '/etc/binnacle/rules/*.yml' --alertmanager http://alertmanager:9093 \
-    --retention 90d --retention-size 200GB`,
+    --retention 90d --retention-size 200GB
+
+  # Logs in Elasticsearch
+  binnacle server --logs-store elasticsearch --elasticsearch http://elasticsearch:9200`,
 	}, startServer)
 }
 
@@ -55,6 +59,7 @@ func (s *modeSettings) serverOptions(log *slog.Logger, registry *prometheus.Regi
 		Retention:                  s.retention,
 		RetentionSize:              s.retentionSize,
 		OutOfOrderWindow:           s.outOfOrderWindow,
+		Logs:                       s.serverLogs(),
 		ScrapeConfigFile:           s.scrapeConfig,
 		RuleGlobs:                  s.rules,
 		Alertmanagers:              s.alertmanagers,

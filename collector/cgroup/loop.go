@@ -91,7 +91,8 @@ func (l *loop) close() error {
 
 // Run keeps the tree up to date and tells h what happens, until ctx ends or
 // the tree is closed; both are no error. First it calls Added for every group
-// that is present. Only one Run can be active, others wait for it.
+// that is present. Only one Run can be active, others wait for it. It binds its
+// goroutine to a thread, see hurry: call it in a goroutine of its own.
 func (t *Tree) Run(ctx context.Context, h Handler) error {
 	t.running.Lock()
 	defer t.running.Unlock()
@@ -105,6 +106,7 @@ func (t *Tree) Run(ctx context.Context, h Handler) error {
 func (l *loop) run(ctx context.Context, h Handler) error {
 	l.handler = h
 	defer func() { l.handler = nil }()
+	hurry(l.t.log)
 	for _, g := range l.t.Groups(nil) {
 		h.Added(g)
 		l.check(g, "check")

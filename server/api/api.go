@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/prometheus/util/notifications"
 	v1 "github.com/prometheus/prometheus/web/api/v1"
 
+	"github.com/binnacle-obs/binnacle/server/guard"
 	binnacle "github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -95,17 +96,18 @@ type Options struct {
 	QueryConcurrency int
 	// Logger may be nil.
 	Logger *slog.Logger
-	// Registry is the source of status/self_metrics and gets the API's own
-	// metrics; nil means a private one.
+	// Registry is the source of status/self_metrics; nil means a private one.
 	Registry *prometheus.Registry
+	// Endpoints counts the requests; nil means metrics of its own at Registry.
+	Endpoints *guard.Metrics
 }
 
 // API serves the routes; build it by New.
 type API struct {
 	opts     Options
-	metrics  *metrics
-	reads    *gate
-	writes   *gate
+	metrics  *guard.Metrics
+	reads    *guard.Gate
+	writes   *guard.Gate
 	federate *federation
 	router   *route.Router
 }
@@ -123,6 +125,9 @@ func New(o Options) (*API, error) {
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Endpoints == nil {
+		o.Endpoints = guard.NewMetrics(o.Registry)
 	}
 	if o.Notifications == nil {
 		o.Notifications = notifications.NewNotifications(maxSubscribers, nil)
@@ -144,9 +149,9 @@ func New(o Options) (*API, error) {
 	}
 	a := &API{
 		opts:    o,
-		metrics: newMetrics(o.Registry),
-		reads:   newGate(o.QueryConcurrency, o.QueryConcurrency*waitingPerSlot),
-		writes:  newGate(maxWrites, maxWrites*waitingPerSlot),
+		metrics: o.Endpoints,
+		reads:   guard.NewGate(o.QueryConcurrency),
+		writes:  guard.NewGate(maxWrites),
 	}
 	a.federate = newFederation(a)
 	a.router = a.routes()

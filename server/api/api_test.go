@@ -9,11 +9,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -130,6 +130,26 @@ func (f *fixture) do(method, path, contentType, body string) *httptest.ResponseR
 	return rec
 }
 
+// metric returns the value of a counter whose labels have the given values.
+func (f *fixture) metric(t *testing.T, name string, values ...string) float64 {
+	t.Helper()
+	families, err := f.opts.Registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var got []string
+			for _, pair := range m.GetLabel() {
+				got = append(got, pair.GetValue())
+			}
+			if family.GetName() == name && slices.Equal(got, values) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	require.Fail(t, "no such counter", "%s %v", name, values)
+	return 0
+}
+
 const (
 	formType  = "application/x-www-form-urlencoded"
 	protoType = "application/x-protobuf"
@@ -220,7 +240,7 @@ func TestBadInput(t *testing.T) {
 		{"series without match", "GET", "/api/v1/series", "", "", 400, "bad_data", "no match[] parameter"},
 		{"broken match", "GET", "/api/v1/labels?match[]={", "", "", 400, "bad_data", "parse error"},
 		{"empty label name", "GET", "/api/v1/label/%FF/values", "", "", 400, "bad_data", "invalid label name"},
-		{"large form", "POST", "/api/v1/query", formType, "query=" + strings.Repeat("a", maxFormBytes), 413, "bad_data", "larger than 4194304 bytes"},
+		{"large form", "POST", "/api/v1/query", formType, "query=" + strings.Repeat("a", 4<<20), 413, "bad_data", "larger than 4194304 bytes"},
 		{"broken form", "POST", "/api/v1/query", formType, "query=%zz", 400, "bad_data", `invalid URL escape`},
 		{"broken multipart", "POST", "/api/v1/query", "multipart/form-data", "x", 400, "bad_data", "no multipart boundary"},
 		{"snapshot while disabled", "POST", "/api/v1/admin/tsdb/snapshot", "", "", 500, "unavailable", "admin APIs disabled"},
@@ -300,14 +320,14 @@ func TestPanicIsAnswered(t *testing.T) {
 	rec := f.do(http.MethodGet, "/api/v1/query?query=up", "", "")
 	require.Equal(t, http.StatusInternalServerError, rec.Code)
 	require.JSONEq(t, `{"status":"error","errorType":"internal","error":"internal error: fault"}`, rec.Body.String())
-	require.InDelta(t, 1, testutil.ToFloat64(f.metrics.panics), 0)
+	require.InDelta(t, 1, f.metric(t, "binnacle_http_panics_total"), 0)
 	require.Equal(t, http.StatusOK, f.do(http.MethodGet, "/api/v1/labels", "", "").Code, "the next request is answered")
 }
 
 func TestPanicWithinAnswerCutsConnection(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	srv := httptest.NewServer(f.recovered(func(w http.ResponseWriter, _ *http.Request) {
+	srv := httptest.NewServer(f.metrics.Recovered(f.opts.Logger, writeInternal, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "half")
 		w.(http.Flusher).Flush()
 		panic("fault")

@@ -2,26 +2,19 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"mime"
 	"net/http"
-	"runtime/debug"
-	"strings"
+
+	"github.com/binnacle-obs/binnacle/server/guard"
 )
 
 // maxSubscribers bounds the listeners to notifications; upstream's default.
 const maxSubscribers = 16
 
-// maxFormBytes bounds the form of a query. The longest queries of generated
-// dashboards are some 100 KB.
-const maxFormBytes = 4 << 20
-
 // around returns what surrounds each route below prefix: counting, recovery
 // from panics, and the limits of that kind of request.
 func (a *API) around(prefix string) func(string, http.HandlerFunc) http.HandlerFunc {
 	return func(name string, h http.HandlerFunc) http.HandlerFunc {
-		return a.metrics.instrument(prefix+name, a.recovered(a.limited(name, h)))
+		return a.metrics.Instrument(prefix+name, a.metrics.Recovered(a.opts.Logger, writeInternal, a.limited(name, h)))
 	}
 }
 
@@ -44,44 +37,12 @@ func (a *API) limited(name string, h http.HandlerFunc) http.HandlerFunc {
 	return a.form(h)
 }
 
-// recovered turns a panic into an answer and a log line: a fault met by one
-// request must not end the process for all others.
-func (a *API) recovered(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		res := &response{ResponseWriter: w}
-		defer func() {
-			cause := recover()
-			if cause == nil {
-				return
-			}
-			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(cause) // not a fault: net/http's way to cut a connection
-			}
-			a.metrics.panics.Inc()
-			a.opts.Logger.Error("A request ended in a panic.", "path", r.URL.Path, "panic", cause, "stack", string(debug.Stack()))
-			if res.begun {
-				panic(http.ErrAbortHandler) // the client must not take a torn answer for a whole one
-			}
-			writeError(res, http.StatusInternalServerError, typeInternal, fmt.Sprintf("internal error: %v", cause))
-		}()
-		h(res, r)
-	}
-}
-
 // gated waits for a slot of g, or answers 503.
-func (a *API) gated(g *gate, h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := g.enter(r.Context()); err != nil {
-			if errors.Is(err, errBusy) { // and not a client that went away
-				a.metrics.rejected.WithLabelValues(reasonBusy).Inc()
-			}
-			w.Header().Set("Retry-After", retryAfter)
-			writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())
-			return
-		}
-		defer g.leave()
-		h(w, r)
-	}
+func (a *API) gated(g *guard.Gate, h http.HandlerFunc) http.HandlerFunc {
+	return a.metrics.Gated(g, func(w http.ResponseWriter, err error) {
+		w.Header().Set("Retry-After", retryAfter)
+		writeError(w, http.StatusServiceUnavailable, typeUnavailable, err.Error())
+	}, h)
 }
 
 // timed ends requests that upstream's engine does not end, such as series.
@@ -93,25 +54,9 @@ func (a *API) timed(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// form reads the parameters under a limit. Upstream's handlers would take a
-// form that they cannot read for an empty one.
+// form reads the parameters under a limit.
 func (a *API) form(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
-		err := r.ParseForm()
-		if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && strings.HasPrefix(media, "multipart/") {
-			err = r.ParseMultipartForm(maxFormBytes)
-		}
-		var tooLarge *http.MaxBytesError
-		switch {
-		case err == nil:
-			h(w, r)
-		case errors.As(err, &tooLarge):
-			a.metrics.rejected.WithLabelValues(reasonTooLarge).Inc()
-			writeError(w, http.StatusRequestEntityTooLarge, typeBadData, fmt.Sprintf("the form is larger than %d bytes", maxFormBytes))
-		default:
-			a.metrics.rejected.WithLabelValues(reasonBadForm).Inc()
-			writeError(w, http.StatusBadRequest, typeBadData, fmt.Sprintf("cannot read the parameters: %v", err))
-		}
-	}
+	return a.metrics.Form(func(w http.ResponseWriter, code int, message string) {
+		writeError(w, code, typeBadData, message)
+	}, h)
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 )
 
@@ -31,49 +30,7 @@ func writeError(w http.ResponseWriter, code int, errorType, message string) {
 	_, _ = w.Write(body)
 }
 
-// response remembers whether an answer has begun, and lets correct change the
-// status, and put text in front of the body, before they are sent.
-type response struct {
-	http.ResponseWriter
-	// correct may be nil. It may set headers.
-	correct func(header http.Header, code int) (newCode int, prefix string)
-	begun   bool
+// writeInternal answers after a programming error.
+func writeInternal(w http.ResponseWriter, code int, message string) {
+	writeError(w, code, typeInternal, message)
 }
-
-// WriteHeader sends the status line.
-func (r *response) WriteHeader(code int) {
-	if r.begun || code < http.StatusOK {
-		r.ResponseWriter.WriteHeader(code)
-		return
-	}
-	r.begun = true
-	prefix := ""
-	if r.correct != nil {
-		code, prefix = r.correct(r.Header(), code)
-	}
-	r.ResponseWriter.WriteHeader(code)
-	if prefix != "" {
-		// A client that is gone does not need the answer.
-		_, _ = io.WriteString(r.ResponseWriter, prefix)
-	}
-}
-
-// Write sends a part of the body.
-func (r *response) Write(p []byte) (int, error) {
-	if !r.begun {
-		r.WriteHeader(http.StatusOK)
-	}
-	return r.ResponseWriter.Write(p)
-}
-
-// Flush is needed by streamed answers: remote read and notifications.
-func (r *response) Flush() {
-	if !r.begun {
-		r.WriteHeader(http.StatusOK)
-	}
-	// What cannot be flushed is sent later.
-	_ = http.NewResponseController(r.ResponseWriter).Flush()
-}
-
-// Unwrap is for http.ResponseController.
-func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }

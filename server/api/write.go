@@ -15,10 +15,15 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	upstream "github.com/prometheus/prometheus/storage"
 
+	"github.com/binnacle-obs/binnacle/server/guard"
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
 const (
+	// maxWrites bounds the writes decoded at the same time, and with
+	// maxWriteBytes their memory. Prometheus sends over up to 50 connections
+	// per queue, an agent over a few.
+	maxWrites = 16
 	// maxWriteBytes bounds a body of samples, packed as well as unpacked. It is
 	// upstream's bound on what it unpacks, which cannot be changed; senders
 	// stay far below it (2,000 samples by default).
@@ -69,7 +74,7 @@ func (a *API) bounded(kind bodyKind, h http.HandlerFunc) http.HandlerFunc {
 			code := http.StatusBadRequest
 			if errors.Is(err, errTooLarge) {
 				code = http.StatusRequestEntityTooLarge
-				a.metrics.rejected.WithLabelValues(reasonTooLarge).Inc()
+				a.metrics.Rejected(guard.ReasonTooLarge)
 			}
 			http.Error(w, err.Error(), code)
 			return
@@ -79,7 +84,7 @@ func (a *API) bounded(kind bodyKind, h http.HandlerFunc) http.HandlerFunc {
 			io.Reader
 			io.Closer
 		}{opened, r.Body}
-		h(&response{ResponseWriter: w, correct: func(header http.Header, code int) (int, string) {
+		h(&guard.Response{ResponseWriter: w, Correct: func(header http.Header, code int) (int, string) {
 			return a.correct(kind, out, header, code)
 		}}, r)
 	}
@@ -96,10 +101,10 @@ func (a *API) correct(kind bodyKind, out *outcome, header http.Header, code int)
 	switch {
 	case code < http.StatusBadRequest:
 	case out.tooLarge:
-		a.metrics.rejected.WithLabelValues(reasonTooLarge).Inc()
+		a.metrics.Rejected(guard.ReasonTooLarge)
 		code = http.StatusRequestEntityTooLarge
 	case out.full:
-		a.metrics.rejected.WithLabelValues(reasonFull).Inc()
+		a.metrics.Rejected(guard.ReasonFull)
 		header.Set("Retry-After", retryAfter)
 		code = http.StatusServiceUnavailable
 	case code == http.StatusBadRequest && !out.reached:

@@ -17,7 +17,6 @@ import (
 	"github.com/gogo/protobuf/proto"
 	"github.com/golang/snappy"
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -28,6 +27,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/binnacle-obs/binnacle/server/guard"
 	binnacle "github.com/binnacle-obs/binnacle/storage"
 )
 
@@ -237,7 +237,7 @@ func TestBadBodies(t *testing.T) {
 			require.Contains(t, rec.Body.String(), tc.want)
 		})
 	}
-	require.InDelta(t, 6, testutil.ToFloat64(f.metrics.rejected.WithLabelValues(reasonTooLarge)), 0)
+	require.InDelta(t, 6, f.metric(t, "binnacle_http_rejected_total", guard.ReasonTooLarge), 0)
 	require.Equal(t, http.StatusNoContent, f.post(write, protoType, nil, good).Code, "the next good one is stored")
 }
 
@@ -372,6 +372,6 @@ func TestFullStoreAsksSendersToComeBack(t *testing.T) {
 			require.Equal(t, retryAfter, rec.Header().Get("Retry-After"), name)
 			require.Contains(t, rec.Body.String(), binnacle.ErrFull.Error(), name)
 		}
-		require.InDelta(t, 3, testutil.ToFloat64(f.metrics.rejected.WithLabelValues(reasonFull)), 0)
+		require.InDelta(t, 3, f.metric(t, "binnacle_http_rejected_total", guard.ReasonFull), 0)
 	}
 }

@@ -103,7 +103,7 @@ func (q *Queue) addEndpoint(e Endpoint) error {
 	}
 	name := c.name
 	for i, s := range q.senders {
-		if s.client.url == c.url {
+		if s.client.URL() == c.URL() {
 			return fmt.Errorf("endpoint %s is configured twice", c.name)
 		}
 		if s.client.name == c.name { // they differ in the query
@@ -202,7 +202,7 @@ func (q *Queue) Close() error {
 		errs = append(errs, q.buffer.close())
 	}
 	for _, s := range q.senders {
-		s.client.http.CloseIdleConnections()
+		s.client.Close()
 	}
 	if q.lock != nil {
 		errs = append(errs, q.lock.Close())

@@ -15,8 +15,6 @@ import (
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 30 * time.Second
-	// maxRetryAfter bounds what a receiver can ask for.
-	maxRetryAfter = 10 * time.Minute
 	// probeAgain is how long a receiver that only knows version 1.0 is
 	// remembered.
 	probeAgain = time.Hour

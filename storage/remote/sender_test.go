@@ -84,28 +84,12 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Unix(1000, 0)
-	for text, want := range map[string]time.Duration{
-		"":                    0,
-		"7":                   7 * time.Second,
-		"-7":                  0,
-		"soon":                0,
-		"99999999999":         maxRetryAfter,
-		"9223372036854775807": maxRetryAfter,
-		time.Unix(1030, 0).UTC().Format(http.TimeFormat): 30 * time.Second,
-		time.Unix(900, 0).UTC().Format(http.TimeFormat):  0,
-	} {
-		require.Equal(t, want, retryAfter(text, now), text)
-	}
-}
-
 func TestPause(t *testing.T) {
 	r := newReceiver(t)
 	r.setAnswer(fail(1, 429, "Retry-After", "77"))
 	c, err := newClient(Endpoint{URL: r.URL})
 	require.NoError(t, err)
-	defer c.http.CloseIdleConnections()
+	defer c.Close()
 	got, err := c.post(t.Context(), nil, true, 0)
 	require.NoError(t, err)
 	s := &sender{backoff: minBackoff}

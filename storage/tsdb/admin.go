@@ -100,7 +100,7 @@ func (db *DB) State() State {
 	}
 	db.mu.RUnlock()
 	s := State{Ready: ready, Full: errors.Is(reason, storage.ErrFull)}
-	s.FreeBytes, s.MinFreeBytes = db.space.last()
+	s.FreeBytes, s.MinFreeBytes = db.space.Last()
 	if reason != nil {
 		s.Reason = reason.Error()
 	}

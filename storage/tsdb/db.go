@@ -12,6 +12,7 @@ import (
 	upstreamtsdb "github.com/prometheus/prometheus/tsdb"
 
 	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/storage/datadir"
 )
 
 // ErrNotReady is what reads and writes get while the folder is being opened.
@@ -108,8 +109,8 @@ func (db *DB) start(ctx context.Context) error {
 		return fmt.Errorf("tsdb: make data folder: %w", err)
 	}
 	var err error
-	if db.lock, err = lockFolder(db.opts.Dir); err != nil {
-		return err
+	if db.lock, err = datadir.Lock(db.opts.Dir); err != nil {
+		return fmt.Errorf("tsdb: %w", err)
 	}
 	if err := db.space.measure(); err != nil {
 		return err
@@ -206,7 +207,7 @@ func (db *DB) fullOr(err error) error {
 		return err
 	}
 	_ = db.space.measure() // For the figures in the text only.
-	return fmt.Errorf("%w: %w", db.space.fullError(), err)
+	return fmt.Errorf("%w: %w", db.space.FullError(), err)
 }
 
 // Close gives the folder back. Everything acknowledged is on disk already. It

@@ -253,18 +253,6 @@ func TestCloseWhileReopening(t *testing.T) {
 	require.ErrorIs(t, db.Append(t.Context(), nil), storage.ErrClosed)
 }
 
-func TestMinFree(t *testing.T) {
-	for _, c := range []struct{ configured, total, want int64 }{
-		{0, 100 << 30, 1 << 30},
-		{0, 10 << 30, 10 << 30 / 100},
-		{0, 2 << 30, 64 << 20},
-		{0, 100 << 20, 10 << 20},
-		{5, 100 << 30, 5},
-	} {
-		require.Equal(t, c.want, newSpace("", c.configured).minFree(c.total), c)
-	}
-}
-
 // TestBackoff doubles up to a bound and forgets after a quiet time.
 func TestBackoff(t *testing.T) {
 	var b backoff

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/storage/datadir"
 )
 
 const (
@@ -21,57 +21,45 @@ const (
 	maxReserveBytes = 16 * mib
 )
 
-// space watches the free bytes of the disk that holds dir.
+// space watches the free bytes of the disk that holds dir, and keeps the
+// reserve there.
 type space struct {
+	*datadir.Space
 	dir string
-	// configured is Options.MinFreeBytes.
-	configured int64
 
-	mu sync.Mutex
-	// free and min are as of the last measurement.
-	free, min int64
-	reserved  bool
+	mu       sync.Mutex
+	reserved bool
 }
 
 func newSpace(dir string, minFree int64) *space {
-	return &space{dir: dir, configured: minFree}
-}
-
-// minFree is Options.MinFreeBytes or what stands for 0 on a disk of total bytes.
-func (s *space) minFree(total int64) int64 {
-	if s.configured > 0 {
-		return s.configured
-	}
-	return min(max(total/100, 64*mib), 1024*mib, total/10)
+	return &space{Space: datadir.NewSpace(dir, minFree), dir: dir}
 }
 
 // measure asks the kernel, and takes or releases the reserve accordingly.
 func (s *space) measure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.statfs(); err != nil {
+	if err := s.ask(); err != nil {
 		return err
 	}
-	size := min(s.min/4, maxReserveBytes)
+	free, minFree := s.Last()
+	size := min(minFree/4, maxReserveBytes)
 	switch {
-	case !s.reserved && s.free >= s.min+2*size:
+	case !s.reserved && free >= minFree+2*size:
 		if s.reserve(size) {
-			return s.statfs()
+			return s.ask()
 		}
-	case s.free < size:
+	case free < size:
 		s.remove()
-		return s.statfs()
+		return s.ask()
 	}
 	return nil
 }
 
-func (s *space) statfs() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(s.dir, &fs); err != nil {
-		return fmt.Errorf("tsdb: ask for free space of %s: %w", s.dir, err)
+func (s *space) ask() error {
+	if err := s.Measure(); err != nil {
+		return fmt.Errorf("tsdb: %w", err)
 	}
-	s.free = int64(fs.Bavail) * fs.Bsize
-	s.min = s.minFree(int64(fs.Blocks) * fs.Bsize)
 	return nil
 }
 
@@ -104,28 +92,3 @@ func (s *space) remove() {
 }
 
 func (s *space) reservePath() string { return filepath.Join(s.dir, reserveName) }
-
-// last returns what was last measured.
-func (s *space) last() (free, minFree int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.free, s.min
-}
-
-// full tells whether too little is free. Once it was, an eighth more is
-// needed, so that ingest does not go on and off with every file.
-func (s *space) full(wasFull bool) bool {
-	free, minFree := s.last()
-	if wasFull {
-		minFree += minFree / 8
-	}
-	return free < minFree
-}
-
-// fullError says what to do about a full disk.
-func (s *space) fullError() error {
-	free, minFree := s.last()
-	return fmt.Errorf("%w: the disk of %s has %.1f MiB free and %.1f MiB are needed; delete other files there, "+
-		"enlarge the disk, or keep less (shorter retention or a smaller retention size); ingest then goes on by itself",
-		storage.ErrFull, s.dir, float64(free)/mib, float64(minFree)/mib)
-}

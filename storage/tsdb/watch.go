@@ -67,10 +67,10 @@ func (db *DB) checkSpace() (full bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	wasFull := errors.Is(db.refusal, storage.ErrFull)
-	full = db.space.full(wasFull)
+	full = db.space.Full(wasFull)
 	switch {
 	case full:
-		db.refusal = db.space.fullError()
+		db.refusal = db.space.FullError()
 	case db.broken != nil:
 		db.refusal = db.broken
 	default:
@@ -84,7 +84,7 @@ func (db *DB) checkSpace() (full bool) {
 	case full && !wasFull:
 		db.logger.Error("Metrics ingest stopped: disk full", "dir", db.opts.Dir, "err", db.refusal)
 	case wasFull && db.refusal == nil:
-		free, _ := db.space.last()
+		free, _ := db.space.Last()
 		db.logger.Info("Metrics ingest goes on: there is room again", "dir", db.opts.Dir, "free_bytes", free)
 	}
 	return full

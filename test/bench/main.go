@@ -1,6 +1,6 @@
-// Command bench measures the budgets of the project that concern metrics,
-// each against the floor or a peer in the same run: CPU time by the kernel's
-// accounting, never by a clock. It prints a table and writes it as JSON.
+// Command bench measures the budgets of the project, each against the floor or
+// a peer in the same run: CPU time by the kernel's accounting, never by a clock.
+// It prints a table and writes it as JSON.
 //
 // It needs root (it makes cgroups), build/binnacle, build/worker and Debian's
 // prometheus.
@@ -43,21 +43,34 @@ type suite struct {
 	run  func() ([]result, error)
 }
 
-var suites = []suite{{"read", benchRead}, {"collect", benchCollect}, {"agent", benchAgent}, {"remote", benchRemote}}
+var suites = []suite{
+	{"read", benchRead}, {"collect", benchCollect}, {"agent", benchAgent}, {"remote", benchRemote},
+	{"ship", benchShip}, {"logstore", benchLogStore},
+}
+
+// logStoreBytes is the text of the log store's corpus.
+var logStoreBytes = flag.Int64("logstore-bytes", 250_000_000, "bytes of text for the suite logstore; the published figures are of 966000000")
 
 func main() {
 	out := flag.String("out", "build/bench.json", "file to write the rows to")
-	only := flag.String("only", "", "comma-separated suites: read, collect, agent, remote (default all)")
+	only := flag.String("only", "", "comma-separated suites: read, collect, agent, remote, ship, logstore (default all)")
 	cadvisor := flag.String("cadvisor", "", "serve cAdvisor's metrics on this address and do nothing else")
 	collect := flag.String("collect", "", "collect into this folder and do nothing else")
+	flag.Int64Var(&shipBytes, "ship-bytes", shipBytes, "with the suite ship: bytes of logs to ship")
+	null := flag.String("null", "", "take logs on this address and do nothing else")
+	logStore := flag.String("logstore", "", "write logs to this folder, query them and do nothing else")
 	listen := flag.String("listen", "", "with -collect: address to answer on")
 	flag.Parse()
 	err := errors.New("needs root, it makes cgroups")
 	switch {
 	case *cadvisor != "":
 		err = serveCadvisor(*cadvisor)
+	case *null != "":
+		err = serveNull(*null)
 	case *collect != "":
 		err = serveCollector(*collect, *listen)
+	case *logStore != "":
+		err = serveLogStore(*logStore, *logStoreBytes)
 	case os.Geteuid() == 0:
 		err = measure(*out, *only)
 	}

@@ -1,0 +1,49 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockName is the file that Prometheus locks as well, so that it and we keep
+// out of each other's folders.
+const lockName = "lock"
+
+// Lock takes the folder for this process until the file is closed. The
+// lock is the kernel's and ends with the process, however that ends.
+func Lock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return nil, fmt.Errorf("data folder %s is in use by another process%s; stop it or choose another folder: %w",
+			dir, lockOwner(f), err)
+	}
+	// Who holds the lock is only a hint for the error above: a disk too full
+	// to write it must not keep us from starting.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteString(strconv.Itoa(os.Getpid()))
+	}
+	return f, nil
+}
+
+func lockOwner(f *os.File) string {
+	text, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil || len(text) == 0 {
+		return ""
+	}
+	return " (process " + strings.TrimSpace(string(text)) + ")"
+}

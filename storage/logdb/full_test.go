@@ -1,0 +1,139 @@
+package logdb
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/binnacle-obs/binnacle/storage"
+)
+
+// smallDisk mounts a file system of the given size for the test.
+func smallDisk(t *testing.T, bytes int) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
+		t.Skipf("cannot mount: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
+}
+
+// fill leaves that many bytes free and returns what undoes it.
+func fill(t *testing.T, disk string, leave int64) (free func()) {
+	t.Helper()
+	var fs unix.Statfs_t
+	require.NoError(t, unix.Statfs(disk, &fs))
+	path := filepath.Join(disk, "filler")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, int64(fs.Bavail)*fs.Bsize-leave))
+	return func() { require.NoError(t, os.Remove(path)) }
+}
+
+// noise makes lines incompressible.
+func noise(records []storage.Record) []storage.Record {
+	for i := range records {
+		line := make([]byte, 0, 400)
+		for range 50 {
+			line = fmt.Appendf(line, "%08x", rand.Uint32())
+		}
+		records[i].Line, records[i].Size = line, int32(len(line))
+	}
+	return records
+}
+
+// TestFullStopsBeforeTheKernelDoes: writing stops at the reserve, says what to
+// do, and goes on by itself.
+func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 64*mib)
+	dir := filepath.Join(disk, "data")
+	var logs logBuffer
+	db := open(t, Options{Dir: dir, MinFreeBytes: 8 * mib, Logger: logs.logger()})
+	all := lines(1, 0, 1000, hourAgo())
+	write(t, db, all[:500])
+	free := fill(t, disk, 4*mib)
+	eventually(t, "full", func() bool { return db.State().Full })
+	err := db.Write(t.Context(), all[500:])
+	require.ErrorIs(t, err, storage.ErrFull)
+	require.ErrorContains(t, err, "the disk of "+dir+" has 4.0 MiB free and 8.0 MiB are needed; delete other files there")
+	require.Equal(t, err.Error(), db.State().Reason)
+	require.InDelta(t, 1, testutil.ToFloat64(db.metrics.full), 0)
+	require.Len(t, read(t, db, always()), 500, "reads go on")
+	free()
+	eventually(t, "room again", func() bool { return !db.State().Full })
+	write(t, db, all)
+	require.Equal(t, texts(all), texts(read(t, db, always())))
+	require.Equal(t, 1, logs.count("not taken any more: disk full"))
+	require.Equal(t, 1, logs.count("Logs are taken again"))
+}
+
+// TestFullInTheMiddle lets the kernel refuse writes to the log and to a
+// segment: nothing acknowledged is lost, nothing is stored twice, and it goes
+// on without a restart.
+func TestFullInTheMiddle(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 64*mib)
+	dir := filepath.Join(disk, "data")
+	o := Options{Dir: dir, MinFreeBytes: 1, HeadBytes: 2 * mib}
+	db := open(t, o)
+	const batch = 200
+	acked := 0
+	all := noise(lines(1, 0, 40*batch, hourAgo()))
+	write(t, db, all[:batch])
+	acked += batch
+	free := fill(t, disk, mib)
+	var err error
+	for err == nil {
+		if err = db.Write(t.Context(), all[acked:acked+batch]); err == nil {
+			acked += batch
+		}
+	}
+	require.ErrorIs(t, err, storage.ErrFull)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.Equal(t, texts(all[:acked]), texts(read(t, db, always())))
+	copied := t.TempDir()
+	copyDir(t, dir, copied)
+	require.Equal(t, texts(all[:acked]), texts(read(t, open(t, Options{Dir: copied}), always())), "as after a crash")
+
+	free()
+	eventually(t, "written", func() bool { return db.Write(t.Context(), all[acked:acked+batch]) == nil })
+	write(t, db, all)
+	require.Equal(t, texts(all), texts(read(t, db, always())))
+	eventually(t, "segments", func() bool { return db.State().Segments > 0 })
+	require.NoError(t, db.Close())
+	require.Equal(t, texts(all), texts(read(t, open(t, o), always())))
+}
+
+// TestFullCut: a segment that does not fit is written later; meanwhile the head
+// takes records as long as it has room, and then says that the disk is full.
+func TestFullCut(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 32*mib)
+	dir := filepath.Join(disk, "data")
+	db := open(t, Options{Dir: dir, MinFreeBytes: 1, HeadBytes: 16 * mib})
+	all := noise(lines(1, 0, 10_000, hourAgo()))
+	write(t, db, all)
+	free := fill(t, disk, 64*kib)
+	db.writeMu.Lock()
+	require.NoError(t, db.rotate())
+	db.writeMu.Unlock()
+	eventually(t, "failed", func() bool { return testutil.ToFloat64(db.metrics.cuts.WithLabelValues("failed")) > 0 })
+	require.Equal(t, texts(all), texts(read(t, db, always())))
+	free()
+	eventually(t, "written", func() bool { return db.State().Segments == 1 })
+	require.Equal(t, texts(all), texts(read(t, db, always())))
+	require.Equal(t, headerSize, int(db.State().DiskBytes-db.segments[0].size), "the old log is gone")
+}
