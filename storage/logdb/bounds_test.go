@@ -51,7 +51,7 @@ func TestTenThousandPods(t *testing.T) {
 	it, err := db.Select(t.Context(), always())
 	require.NoError(t, err)
 	n, last := 0, int64(0)
-	for n < 300_000 {
+	for n < 100_000 {
 		records, err := it.Next()
 		require.NoError(t, err)
 		for _, r := range records {

@@ -223,6 +223,14 @@ type snapshot struct {
 	parts    []partView
 }
 
+// mayRead is why a query does not start, or nil.
+func (db *DB) mayRead(ctx context.Context) error {
+	if db.tails.isClosed() {
+		return storage.ErrClosed
+	}
+	return ctx.Err()
+}
+
 // snapshot takes references that must be released.
 func (db *DB) snapshot() snapshot {
 	db.mu.RLock()
