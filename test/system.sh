@@ -2,8 +2,10 @@
 # system.sh runs the tests that need real kernels and real processes:
 # 1. the functional tests of the collector on this host (as root),
 # 2. the same binary in a machine with cgroup v2,
-# 3. black-box tests of build/binnacle.
-# What is missing fails. `system.sh functional|cgroup2|system` runs one of them.
+# 3. black-box tests of build/binnacle,
+# 4. storage/elastic against real search engines (test/elasticsearch).
+# What is missing fails. `system.sh functional|cgroup2|system|elastic` runs one of
+# them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
@@ -31,7 +33,11 @@ system() {
   "$GO" test -tags system -count=1 -v -timeout 40m ./test/system
 }
 
-for part in "${@:-functional cgroup2 system}"; do
+elastic() {
+  "$GO" test -tags system -count=1 -v -timeout 40m ./test/elasticsearch
+}
+
+for part in "${@:-functional cgroup2 system elastic}"; do
   for name in $part; do
     printf '\n--- %s\n' "$name"
     start=$SECONDS
