@@ -125,3 +125,31 @@ func recordsAt(start time.Time, n int) []storage.Record {
 
 // fresh records are younger than any process.
 func fresh(n int) []storage.Record { return recordsAt(time.Now().Add(time.Hour), n) }
+
+// withoutProduct hides the header by which the client knows Elasticsearch.
+type withoutProduct struct{ http.Handler }
+
+// ServeHTTP implements http.Handler.
+func (h withoutProduct) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.Handler.ServeHTTP(headerless{w}, r)
+}
+
+type headerless struct{ http.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w headerless) WriteHeader(status int) {
+	w.Header().Del("X-Elastic-Product")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// headerSpy tells of credentials.
+type headerSpy struct {
+	http.Handler
+	seen chan<- string
+}
+
+// ServeHTTP implements http.Handler.
+func (h headerSpy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.seen <- r.Header.Get("Authorization")
+	h.Handler.ServeHTTP(w, r)
+}
