@@ -94,7 +94,7 @@ func (db *DB) syncWAL() {
 	db.logger.Error("The write-ahead log cannot be synced; its records are written to a segment", "err", err)
 	db.writeMu.Lock()
 	defer db.writeMu.Unlock()
-	if db.wal == w && db.cutting() == nil && db.active.rows > 0 {
+	if db.wal == w && !db.isCutting() && db.active.rows > 0 {
 		if err := db.rotate(); err != nil {
 			db.logger.Error("No new write-ahead log", "err", err)
 		}
@@ -111,7 +111,7 @@ func (db *DB) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 			db.watchSpace()
-			if db.cutting() != nil {
+			if db.isCutting() {
 				request(db.cutWanted)
 			}
 			db.sealOld()
@@ -151,7 +151,7 @@ func (db *DB) watchSpace() {
 func (db *DB) sealOld() {
 	db.writeMu.Lock()
 	defer db.writeMu.Unlock()
-	if db.active.rows == 0 || time.Since(time.Unix(0, db.active.firstWrite)) < maxPartAge || db.cutting() != nil || db.refusal() != nil {
+	if db.active.rows == 0 || time.Since(time.Unix(0, db.active.firstWrite)) < maxPartAge || db.isCutting() || db.refusal() != nil {
 		return
 	}
 	if err := db.rotate(); err != nil {
@@ -166,15 +166,15 @@ func (db *DB) cutLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-db.cutWanted:
-			if db.cutting() != nil {
+			if db.isCutting() {
 				db.cut()
 			}
 		}
 	}
 }
 
-// cut writes the sealed part to a segment. If that fails the part stays
-// sealed, its log stays, writers are told, and watch asks again.
+// cut writes the sealed part to a segment. If that fails the part and its log
+// stay, writers are told as soon as the head is full, and watch asks again.
 func (db *DB) cut() {
 	db.mu.RLock()
 	p, v := db.sealed, db.sealed.view()
@@ -186,14 +186,15 @@ func (db *DB) cut() {
 		return
 	}
 	db.metrics.cuts.WithLabelValues("failed").Inc()
-	db.logger.Error("Records cannot be written to a segment; they stay in the log and it is tried again", "err", err)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		err = fmt.Errorf("%w: %w", storage.ErrFull, err)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.refused = err
-	db.metrics.full.Set(1)
+	if db.cutErr == nil {
+		db.logger.Error("Records cannot be written to a segment; they stay in the log, and it is tried again every second", "err", err)
+	}
+	db.cutErr = err
 	close(db.cutDone)
 	db.cutDone = make(chan struct{})
 }
@@ -214,9 +215,13 @@ func (db *DB) cutPart(p *part, v *partView) error {
 	db.mu.Lock()
 	db.segments = append(slices.Clone(db.segments), s)
 	wal := db.sealedWAL
-	db.sealed, db.sealedWAL = nil, nil
+	failed := db.cutErr
+	db.sealed, db.sealedWAL, db.cutErr = nil, nil, nil
 	close(db.cutDone)
 	db.mu.Unlock()
+	if failed != nil {
+		db.logger.Info("Records are written to segments again")
+	}
 	db.streams.release(p.streams)
 	wal.f.Close()
 	if err := os.Remove(wal.path); err != nil {

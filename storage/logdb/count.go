@@ -16,7 +16,7 @@ func (db *DB) Count(ctx context.Context, q storage.LogQuery, step int64, by []st
 	if step <= 0 {
 		return nil, true, fmt.Errorf("logdb: count by steps of %d ns", step)
 	}
-	if err := ctx.Err(); err != nil || q.Start >= q.End {
+	if err := db.mayRead(ctx); err != nil || q.Start >= q.End {
 		return nil, true, err
 	}
 	db.metrics.queries.WithLabelValues("count").Inc()

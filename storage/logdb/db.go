@@ -1,6 +1,7 @@
 package logdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,8 +64,9 @@ type DB struct {
 	// segments are in the order of their sequence numbers. The slice is
 	// replaced, never changed.
 	segments []*segment
-	// refused is why nothing is written at present.
-	refused error
+	// refused is why nothing is written at present; cutErr is why the last
+	// attempt to write sealed failed.
+	refused, cutErr error
 
 	// compactMu makes one compactor at a time: nobody else removes segments. It
 	// comes first in the lock order.
@@ -89,7 +91,8 @@ type State struct {
 	Streams, Tails int
 	// Oldest is the time of the oldest record on disk, 0 without any.
 	Oldest int64
-	// Full tells that records are refused at present, and Reason why.
+	// Full tells that records are refused at present, or will be when the head
+	// is full because it cannot be written to a segment, and Reason why.
 	Full   bool
 	Reason string
 	// FreeBytes of the disk, and how many of them are left alone.
@@ -132,6 +135,9 @@ func Open(o Options) (*DB, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	db.stop = stop
 	db.watchSpace()
+	if db.sealed != nil {
+		request(db.cutWanted)
+	}
 	db.background.Go(func() { db.watch(ctx) })
 	db.background.Go(func() { db.syncLoop(ctx) })
 	db.background.Go(func() { db.cutLoop(ctx) })
@@ -151,6 +157,12 @@ func (db *DB) Close() error {
 	db.writeMu.Unlock()
 	db.stop()
 	db.background.Wait()
+	// Writers that wait for a segment that is not written any more.
+	db.mu.Lock()
+	if db.sealed != nil {
+		close(db.cutDone)
+	}
+	db.mu.Unlock()
 	db.tails.close()
 	db.unregister()
 	err := db.wal.sync(db.wal.size)
@@ -199,8 +211,8 @@ func (db *DB) State() State {
 		}
 	}
 	s.DiskBytes += db.walBytes()
-	if db.refused != nil {
-		s.Full, s.Reason = true, db.refused.Error()
+	if err := cmp.Or(db.refused, db.cutErr); err != nil {
+		s.Full, s.Reason = true, err.Error()
 	}
 	return s
 }
@@ -209,6 +221,14 @@ func (db *DB) State() State {
 type snapshot struct {
 	segments []*segment
 	parts    []partView
+}
+
+// mayRead is why a query does not start, or nil.
+func (db *DB) mayRead(ctx context.Context) error {
+	if db.tails.isClosed() {
+		return storage.ErrClosed
+	}
+	return ctx.Err()
 }
 
 // snapshot takes references that must be released.
@@ -257,12 +277,17 @@ func (db *DB) refusal() error {
 }
 
 // cutting returns what is closed when the attempt to write the sealed part has
-// ended; nil when there is no sealed part.
-func (db *DB) cutting() <-chan struct{} {
+// ended, and why the last one failed; nil when there is no sealed part.
+func (db *DB) cutting() (done <-chan struct{}, failed error) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
 	if db.sealed == nil {
-		return nil
+		return nil, nil
 	}
-	return db.cutDone
+	return db.cutDone, db.cutErr
+}
+
+func (db *DB) isCutting() bool {
+	done, _ := db.cutting()
+	return done != nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
@@ -109,8 +110,7 @@ func TestFullInTheMiddle(t *testing.T) {
 	require.Equal(t, texts(all[:acked]), texts(read(t, open(t, Options{Dir: copied}), always())), "as after a crash")
 
 	free()
-	eventually(t, "written", func() bool { return db.Write(t.Context(), all[acked:acked+batch]) == nil })
-	write(t, db, all)
+	eventually(t, "written", func() bool { return db.Write(t.Context(), all) == nil })
 	require.Equal(t, texts(all), texts(read(t, db, always())))
 	eventually(t, "segments", func() bool { return db.State().Segments > 0 })
 	require.NoError(t, db.Close())
@@ -132,8 +132,40 @@ func TestFullCut(t *testing.T) {
 	db.writeMu.Unlock()
 	eventually(t, "failed", func() bool { return testutil.ToFloat64(db.metrics.cuts.WithLabelValues("failed")) > 0 })
 	require.Equal(t, texts(all), texts(read(t, db, always())))
+	require.True(t, db.State().Full)
+	// An attempt to write the segment takes all that is free for a moment.
+	eventually(t, "taken", func() bool { return db.Write(t.Context(), lines(2, 0, 10, hourAgo().Add(-time.Minute))) == nil })
+	all = append(lines(2, 0, 10, hourAgo().Add(-time.Minute)), all...)
+
+	// A start on a full disk serves what there is.
+	require.NoError(t, db.Close())
+	db = open(t, Options{Dir: dir, MinFreeBytes: 1, HeadBytes: 16 * mib})
+	require.Equal(t, texts(all), texts(read(t, db, always())))
 	free()
 	eventually(t, "written", func() bool { return db.State().Segments == 1 })
 	require.Equal(t, texts(all), texts(read(t, db, always())))
-	require.Equal(t, headerSize, int(db.State().DiskBytes-db.segments[0].size), "the old log is gone")
+	require.Equal(t, db.wal.path, only(t, dir, walSuffix), "the old log is gone")
+}
+
+// TestCutFailed: writers are told once the head is full, also those that wait,
+// and Close does not leave any behind.
+func TestCutFailed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := open(t, Options{Dir: dir, HeadBytes: minHeadBytes})
+	// A folder in the place of the segment.
+	require.NoError(t, os.Mkdir(segmentPath(dir, db.active.seq)+tmpSuffix, 0o777))
+	all, acked := noise(lines(1, 0, 5000, hourAgo())), 0
+	var err error
+	for err == nil {
+		if err = db.Write(t.Context(), all[acked:acked+50]); err == nil {
+			acked += 50
+		}
+	}
+	require.ErrorContains(t, err, "create segment")
+	require.NotErrorIs(t, err, storage.ErrFull)
+	require.Equal(t, texts(all[:acked]), texts(read(t, db, always())))
+	require.NoError(t, os.Remove(segmentPath(dir, 1)+tmpSuffix))
+	eventually(t, "written", func() bool { return db.Write(t.Context(), all[acked:]) == nil })
+	require.Equal(t, texts(all), texts(read(t, db, always())))
 }

@@ -128,8 +128,7 @@ func (p *part) add(a *accepted, r *storage.Record) {
 	if !r.Metadata.IsEmpty() {
 		l := r.Metadata.Copy()
 		pg.metadata = append(pg.metadata, rowLabels{uint32(pg.len()), l})
-		p.memory += 32
-		l.Range(func(l labels.Label) { p.memory += int64(len(l.Name) + len(l.Value) + 2) })
+		p.memory += metadataBytes(l)
 	}
 	pg.text = append(pg.text, r.Line...)
 	pg.ends = append(pg.ends, uint32(len(pg.text)))
@@ -141,6 +140,15 @@ func (p *part) add(a *accepted, r *storage.Record) {
 	pg.offsets = append(pg.offsets, a.offset(r))
 	p.memory += int64(cap(pg.text) + cap(pg.times)*rowBytes - before)
 	p.rows++
+}
+
+// metadataBytes is about what metadata take in memory.
+func metadataBytes(l labels.Labels) (n int64) {
+	if l.IsEmpty() {
+		return 0
+	}
+	l.Range(func(l labels.Label) { n += int64(len(l.Name) + len(l.Value) + 2) })
+	return n + 32
 }
 
 // partView is what of a part could be read at some moment.

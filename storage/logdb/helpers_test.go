@@ -108,7 +108,7 @@ func cutNow(t testing.TB, db *DB) {
 	db.writeMu.Lock()
 	require.NoError(t, db.rotate())
 	db.writeMu.Unlock()
-	eventually(t, "segment written", func() bool { return db.cutting() == nil })
+	eventually(t, "segment written", func() bool { return !db.isCutting() })
 }
 
 // copyDir copies the files of a store.

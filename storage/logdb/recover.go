@@ -223,40 +223,30 @@ func (db *DB) adoptWAL(path string, seq uint64, size int64) error {
 	return nil
 }
 
-// sealReplayed writes the part of the log before this one to a segment: it was
-// being written when the process ended.
+// sealReplayed makes room for the next log: the part of the log before it was
+// being written when the process ended. It is written again in the background.
 func (db *DB) sealReplayed() error {
 	if db.wal == nil {
 		return nil
 	}
-	v := db.active.view()
-	if v.rows > 0 {
-		if err := db.writePart(&v); err != nil {
-			return err
+	if db.active.rows == 0 {
+		db.streams.release(db.active.streams)
+		db.wal.f.Close()
+		if err := os.Remove(db.wal.path); err != nil {
+			return fmt.Errorf("logdb: remove empty write-ahead log: %w", err)
 		}
-		if err := db.addSegment(v.seq); err != nil {
+		db.wal, db.active = nil, nil
+		return nil
+	}
+	if db.sealed != nil {
+		v := db.sealed.view()
+		if err := db.cutPart(db.sealed, &v); err != nil {
 			return err
 		}
 	}
-	db.streams.release(db.active.streams)
-	path := db.wal.path
-	db.wal.f.Close()
+	db.previous = db.active.sourceless
+	db.sealed, db.sealedWAL, db.cutDone = db.active, db.wal, make(chan struct{})
 	db.wal, db.active = nil, nil
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("logdb: remove write-ahead log: %w", err)
-	}
-	return nil
-}
-
-// addSegment opens a segment that was just written.
-func (db *DB) addSegment(seq uint64) error {
-	s, foot, err := openSegment(db.options.Dir, seq, db.codec)
-	if err != nil {
-		return err
-	}
-	s.sources = nil
-	s.attach(db.streams, foot)
-	db.segments = append(slices.Clone(db.segments), s)
 	return nil
 }
 

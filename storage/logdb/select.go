@@ -11,7 +11,7 @@ import (
 // Options.MaxQueryBytes of results at a time, whatever the number of streams
 // and records; see window.
 func (db *DB) Select(ctx context.Context, q storage.LogQuery) (storage.LogIterator, error) {
-	if err := ctx.Err(); err != nil {
+	if err := db.mayRead(ctx); err != nil {
 		return nil, err
 	}
 	db.metrics.queries.WithLabelValues("select").Inc()

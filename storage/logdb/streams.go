@@ -12,7 +12,7 @@ import (
 // are counted by what the footers say; of the others the times are read, so
 // that the counts are exact.
 func (db *DB) Streams(ctx context.Context, matchers []*labels.Matcher, start, end int64) ([]storage.StreamInfo, error) {
-	if err := ctx.Err(); err != nil {
+	if err := db.mayRead(ctx); err != nil {
 		return nil, err
 	}
 	db.metrics.queries.WithLabelValues("streams").Inc()

@@ -239,7 +239,7 @@ func (t *tail) leave(v *partView, next uint64) {
 
 // take keeps a copy of a record, or counts it when there is no room.
 func (t *tail) take(r storage.Record) {
-	size := len(r.Line) + foundBytes
+	size := len(r.Line) + foundBytes + int(metadataBytes(r.Metadata))
 	if t.behindBytes+size > maxBehindBytes {
 		t.stats.Dropped++
 		return
@@ -392,7 +392,7 @@ func (r *reversed) Next() ([]storage.Record, error) {
 			return nil, err
 		}
 		for _, record := range records {
-			if r.bytes += foundBytes + int64(len(record.Line)); r.bytes > r.max {
+			if r.bytes += (&foundRecord{record: record}).memory(); r.bytes > r.max {
 				return nil, errors.Join(storage.ErrQueryLimit, errors.New("the stored records that a tail begins with do not fit into the memory of a query"))
 			}
 			record.Line = slices.Clone(record.Line)

@@ -50,8 +50,12 @@ type foundRecord struct {
 	record storage.Record
 }
 
-// foundBytes is what a record of a window takes beside its text.
+// foundBytes is what a record of a window takes beside its text and metadata.
 const foundBytes = 192
+
+func (f *foundRecord) memory() int64 {
+	return foundBytes + int64(len(f.record.Line)) + metadataBytes(f.record.Metadata)
+}
 
 func newWindow(it *iterator) *window {
 	w := &window{iterator: it, sign: 1, left: math.MaxInt}
@@ -202,7 +206,7 @@ func (w *window) collect() {
 		f := foundRecord{k, w.scan.record(row)}
 		f.record.Line = w.keep(f.record.Line)
 		w.found = append(w.found, f)
-		w.bytes += foundBytes + int64(len(f.record.Line))
+		w.bytes += f.memory()
 		if w.bytes > w.db.options.MaxQueryBytes || len(w.found)/2 >= w.left {
 			w.shrink()
 		}
@@ -238,7 +242,7 @@ func (w *window) shrink() {
 	w.sort()
 	n, bytes := 0, int64(0)
 	for n < len(w.found) && (n == 0 || bytes < w.db.options.MaxQueryBytes/2) {
-		bytes += foundBytes + int64(len(w.found[n].record.Line))
+		bytes += w.found[n].memory()
 		n++
 	}
 	clear(w.found[n:])

@@ -180,7 +180,11 @@ func (db *DB) admit(ctx context.Context) error {
 		if db.active.memory < db.cutBytes {
 			return nil
 		}
-		if done := db.cutting(); done != nil {
+		done, err := db.cutting()
+		if err != nil {
+			return err
+		}
+		if done != nil {
 			db.writeMu.Unlock()
 			select {
 			case <-done:

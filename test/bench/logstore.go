@@ -66,7 +66,7 @@ var logQueryRows = []logQueryRow{
 // benchLogStore writes a corpus to the embedded store and queries it, in a
 // process of its own, and greps the same lines in a compressed file.
 func benchLogStore() ([]result, error) {
-	bytes := *logStoreBytes
+	bytes := logStoreBytes
 	dir, err := os.MkdirTemp("", "binnacle-bench-*")
 	if err != nil {
 		return nil, err

@@ -3,7 +3,7 @@
 // It prints a table and writes it as JSON.
 //
 // It needs root (it makes cgroups), build/binnacle, build/worker and Debian's
-// prometheus.
+// prometheus, ripgrep and zstd.
 package main
 
 import (
@@ -44,12 +44,16 @@ type suite struct {
 }
 
 var suites = []suite{
-	{"read", benchRead}, {"collect", benchCollect}, {"agent", benchAgent}, {"remote", benchRemote},
-	{"ship", benchShip}, {"logstore", benchLogStore},
+	{"read", benchRead},
+	{"collect", benchCollect},
+	{"agent", benchAgent},
+	{"remote", benchRemote},
+	{"ship", benchShip},
+	{"logstore", benchLogStore},
 }
 
 // logStoreBytes is the text of the log store's corpus.
-var logStoreBytes = flag.Int64("logstore-bytes", 250_000_000, "bytes of text for the suite logstore; the published figures are of 966000000")
+var logStoreBytes int64
 
 func main() {
 	out := flag.String("out", "build/bench.json", "file to write the rows to")
@@ -58,6 +62,7 @@ func main() {
 	collect := flag.String("collect", "", "collect into this folder and do nothing else")
 	flag.Int64Var(&shipBytes, "ship-bytes", shipBytes, "with the suite ship: bytes of logs to ship")
 	null := flag.String("null", "", "take logs on this address and do nothing else")
+	flag.Int64Var(&logStoreBytes, "logstore-bytes", 250_000_000, "bytes of text for the suite logstore; the peers were measured with 966000000")
 	logStore := flag.String("logstore", "", "write logs to this folder, query them and do nothing else")
 	listen := flag.String("listen", "", "with -collect: address to answer on")
 	flag.Parse()
@@ -70,7 +75,7 @@ func main() {
 	case *collect != "":
 		err = serveCollector(*collect, *listen)
 	case *logStore != "":
-		err = serveLogStore(*logStore, *logStoreBytes)
+		err = serveLogStore(*logStore, logStoreBytes)
 	case os.Geteuid() == 0:
 		err = measure(*out, *only)
 	}
