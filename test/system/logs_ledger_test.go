@@ -195,7 +195,7 @@ func ledgerOutage(t *testing.T) {
 	p.startAgent(t)
 	f.writeFor(time.Second, pace{200, 200 * time.Millisecond})
 	server.stop(t, syscall.SIGTERM)
-	f.writeFor(length(t, "BINNACLE_TEST_LOGS_OUTAGE", 5*time.Second), pace{300, 400 * time.Millisecond})
+	f.writeFor(length(t, "BINNACLE_TEST_LOGS_OUTAGE", 5*time.Second), pace{100, 400 * time.Millisecond})
 	p.startServer(t)
 	f.check(t, p.server)
 }
