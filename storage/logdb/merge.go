@@ -126,11 +126,13 @@ func (m *merger) copyAll() error {
 func (m *merger) mergeMarks() error {
 	newest := make(map[storage.SourceID]sourceMark)
 	for _, g := range m.inputs {
-		foot, err := g.readFooter(m.db.codec)
+		// Open segments do without their marks; they are read again.
+		again, _, err := openSegment(m.db.options.Dir, g.seq, m.db.codec)
 		if err != nil {
-			return fmt.Errorf("logdb: read marks of %s: %w", g.path, err)
+			return err
 		}
-		for _, s := range foot.sources {
+		again.f.Close()
+		for _, s := range again.sources {
 			if old, ok := newest[s.source]; ok {
 				s.offset, s.time = max(s.offset, old.offset), max(s.time, old.time)
 			}
