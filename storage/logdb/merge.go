@@ -20,9 +20,10 @@ const (
 	// queries: most of it is copied as it is.
 	mergeBytesPerSecond = 64 * mib
 	mergeBurst          = 4 * mib
-	// smallBlockDivisor: blocks below a quarter of a full one are packed anew,
-	// together with their neighbours.
-	smallBlockDivisor = 4
+	// smallBlockDivisor: blocks below an eighth of a full one are packed anew,
+	// together with their neighbours. Above that they compress nearly as well as
+	// full ones, and copying them costs next to nothing.
+	smallBlockDivisor = 8
 )
 
 // merge writes the records of segments that are to be kept to a new segment,
