@@ -22,7 +22,7 @@ FUZZTIME ?= 10s
 # Packages that run under the race detector.
 RACE_PACKAGES ?= ./...
 
-.PHONY: help run build test test-system race lint fmt fuzz bench golden
+.PHONY: help run build test test-system test-elastic race lint fmt fuzz bench golden
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ test: ## vet and unit tests of all packages
 
 test-system: build ## functional tests on this host and in a cgroup v2 machine, then black-box tests of build/binnacle
 	GO='$(GO)' bash test/system.sh
+
+test-elastic: ## storage/elastic against real servers of all versions: Elasticsearch 7.17, 8.19, 9.5, OpenSearch 2.19, 3.8
+	BINNACLE_SEARCH_ENGINES='elasticsearch-7.17.29 elasticsearch-8.19.21 elasticsearch-9.5.3 opensearch-2.19.6 opensearch-3.8.0' \
+		GO='$(GO)' bash test/system.sh elastic
 
 race: ## unit tests under the race detector
 	$(GO) test -race $(RACE_PACKAGES)

@@ -33,7 +33,8 @@ type Options struct {
 	// Appender takes the samples in this process. When it is nil they go to
 	// Servers through an on-disk buffer.
 	Appender storage.Appender
-	// Servers receive the samples by Prometheus remote write.
+	// Servers receive the samples by Prometheus remote write. Without any, and
+	// with logs going elsewhere, samples are only served to those who scrape.
 	Servers []remote.Endpoint
 	// DataDir holds the buffer, in the folder "buffer".
 	DataDir string
@@ -80,7 +81,7 @@ func New(o Options) (*Agent, error) {
 	if a.collector, err = collector.New(o.Collector); err != nil {
 		return nil, fmt.Errorf("start the collector: %w", err)
 	}
-	if o.Appender == nil {
+	if o.Appender == nil && !o.logsOnly() {
 		if err := a.openRemote(); err != nil {
 			return nil, errors.Join(err, a.close())
 		}
@@ -170,12 +171,27 @@ func (a *Agent) Run(ctx context.Context) error {
 	return errors.Join(ignoreCanceled(err), ignoreCanceled(sender.Wait()), a.close())
 }
 
-func (a *Agent) appender() storage.Appender {
-	if a.opts.Appender != nil {
-		return a.opts.Appender
-	}
-	return a.queue
+// logsOnly tells whether only logs are sent.
+func (o *Options) logsOnly() bool {
+	return len(o.Servers) == 0 && o.Logs != nil && o.Logs.Elastic != nil
 }
+
+func (a *Agent) appender() storage.Appender {
+	switch {
+	case a.opts.Appender != nil:
+		return a.opts.Appender
+	case a.queue != nil:
+		return a.queue
+	default:
+		return unsent{}
+	}
+}
+
+// unsent takes the samples of an agent that is only scraped.
+type unsent struct{}
+
+// Append implements storage.Appender.
+func (unsent) Append(context.Context, []storage.Sample) error { return nil }
 
 // close releases what New opened.
 func (a *Agent) close() error {

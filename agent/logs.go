@@ -17,7 +17,6 @@ import (
 	"github.com/binnacle-obs/binnacle/agent/tail"
 	"github.com/binnacle-obs/binnacle/storage"
 	"github.com/binnacle-obs/binnacle/storage/elastic"
-	"github.com/binnacle-obs/binnacle/storage/endpoint"
 	"github.com/binnacle-obs/binnacle/storage/otlp"
 )
 
@@ -44,7 +43,7 @@ type LogOptions struct {
 	// Sink takes the records in this process. May be nil.
 	Sink storage.LogSink
 	// Servers take them by OTLP/HTTP; their URLs are those of the servers.
-	Servers []endpoint.Options
+	Servers []otlp.Endpoint
 	// Elastic takes them directly. May be nil.
 	Elastic *elastic.Options
 }

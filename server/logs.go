@@ -21,6 +21,8 @@ type LogOptions struct {
 	RetentionSize int64
 	// MaxQueryBytes is the most text that a query may read; 0 is no limit.
 	MaxQueryBytes int64
+	// MaxQuerySeries and MaxQuerySamples are those of server/logql.
+	MaxQuerySeries, MaxQuerySamples int
 	// Elastic keeps the logs there instead of in the data folder. Its Retention,
 	// Logger and Registerer are set by the server.
 	Elastic *elastic.Options
@@ -42,7 +44,10 @@ func (s *Server) openLogs() error {
 	engine, err := logql.New(logql.Options{
 		Store:      store,
 		MaxBytes:   s.opts.Logs.MaxQueryBytes,
-		Timeout:    s.opts.QueryTimeout,
+		MaxSeries:  s.opts.Logs.MaxQuerySeries,
+		MaxSamples: s.opts.Logs.MaxQuerySamples,
+		// An export may take its time; the API ends other queries by itself.
+		Timeout:    loki.DefaultExportTimeout,
 		Registerer: s.opts.Registry,
 	})
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/binnacle-obs/binnacle/server/alert"
 	"github.com/binnacle-obs/binnacle/server/api"
 	"github.com/binnacle-obs/binnacle/server/guard"
+	"github.com/binnacle-obs/binnacle/server/loki"
 	"github.com/binnacle-obs/binnacle/storage/tsdb"
 )
 
@@ -57,7 +58,7 @@ type Server struct {
 	// What follows is built by open and belongs to Run and, once opened is
 	// closed, to Reload and, read only, to requests.
 	logStore logStore
-	logAPI   http.Handler
+	logAPI   *loki.Handler
 	engine   *promql.Engine
 	scrapes  *scrape.Manager
 	alerts   *alert.Manager
@@ -154,6 +155,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.onStop("requests", stepTimeout, func(ctx context.Context) error {
 		s.api.Store(nil)
+		s.logAPI.StopTails(errStopping)
 		return s.requests.drain(ctx)
 	})
 	s.api.Store(answers)

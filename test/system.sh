@@ -3,8 +3,10 @@
 # 1. the functional tests of the collector on this host (as root),
 # 2. the same binary in a machine with cgroup v2,
 # 3. black-box tests of build/binnacle,
-# 4. those of its logs, with real search engines.
-# What is missing fails. `system.sh functional|cgroup2|system|logs` runs one of them.
+# 4. storage/elastic against real search engines (test/elasticsearch),
+# 5. the logs of build/binnacle, with real search engines.
+# What is missing fails. `system.sh functional|cgroup2|system|elastic|logs` runs one
+# of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
@@ -32,11 +34,15 @@ system() {
   "$GO" test -tags system -count=1 -v -timeout 40m -skip '^TestLogs' ./test/system
 }
 
+elastic() {
+  "$GO" test -tags system -count=1 -v -timeout 40m ./test/elasticsearch
+}
+
 logs() {
   "$GO" test -tags system -count=1 -v -timeout 40m -run '^TestLogs' ./test/system
 }
 
-for part in "${@:-functional cgroup2 system logs}"; do
+for part in "${@:-functional cgroup2 system elastic logs}"; do
   for name in $part; do
     printf '\n--- %s\n' "$name"
     start=$SECONDS

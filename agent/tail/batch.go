@@ -61,7 +61,6 @@ func (b *batch) put() {
 	if b.pool == nil {
 		return
 	}
-	clear(b.records)
 	b.g, b.done, b.records, b.arena = nil, false, b.records[:0], b.arena[:0]
 	// Most batches of a size need about this much; one that needed more must
 	// not keep it.

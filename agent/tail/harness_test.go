@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ type ledger struct {
 	waiting []func()
 	wake    *sync.Cond
 	paused  bool
+	blocked atomic.Bool // a delivery waits because of paused
 }
 
 func newLedger(mode ackMode) *ledger {
@@ -59,8 +61,10 @@ func newLedger(mode ackMode) *ledger {
 func (l *ledger) push(ctx context.Context, d storage.Delivery) error {
 	l.mu.Lock()
 	for l.paused && ctx.Err() == nil {
+		l.blocked.Store(true)
 		l.wake.Wait()
 	}
+	l.blocked.Store(false)
 	if l.dead || ctx.Err() != nil {
 		l.mu.Unlock()
 		<-ctx.Done()
@@ -151,6 +155,7 @@ type rig struct {
 	done   chan error
 
 	noInotify bool
+	patience  time.Duration // 100 ms if 0
 }
 
 func newRig(t *testing.T, mode ackMode) *rig {
@@ -185,6 +190,9 @@ func (r *rig) startWith(push func(context.Context, storage.Delivery) error) {
 	}
 	tailer.keeper.interval = 50 * time.Millisecond
 	tailer.patience, tailer.gzipPatience = 100*time.Millisecond, 300*time.Millisecond
+	if r.patience > 0 {
+		tailer.patience = r.patience
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.tailer, r.cancel, r.done = tailer, cancel, make(chan error, 1)
 	go func() { r.done <- tailer.Run(ctx) }()

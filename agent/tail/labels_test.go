@@ -120,8 +120,16 @@ func TestRateLimit(t *testing.T) {
 		return clockTick.Add(time.Duration(n)*time.Millisecond).Format(time.RFC3339Nano) + " stdout F " + text + "\n"
 	}
 	r.start()
-	for range 10 {
+	for i := range 10 {
 		loud.write(500)
+		if i%3 == 0 {
+			r.wait("it is read and in the positions", func() bool {
+				r.sink.ackSome(true)
+				info, err := os.Stat(loud.path)
+				require.NoError(t, err)
+				return r.savedOffset(loud.path) == info.Size()
+			})
+		}
 		r.crash()
 		r.start()
 	}
@@ -193,6 +201,49 @@ func TestShedSeriesAreBounded(t *testing.T) {
 		tailer.metrics.forgetShed(l)
 	}
 	require.Zero(t, tailer.metrics.shedSeries)
+}
+
+// savedOffset is the acknowledged offset of a file in the positions file.
+func (r *rig) savedOffset(path string) int64 {
+	b, err := os.ReadFile(r.opts.PositionsFile)
+	if err != nil {
+		return -1
+	}
+	entries, err := decodePositions(b)
+	require.NoError(r.t, err)
+	for _, e := range entries {
+		if e.Path == path {
+			return e.Resume.acked()
+		}
+	}
+	return -1
+}
+
+func TestWorkerTakesLanesInTurn(t *testing.T) {
+	w := newWorker(&Tailer{})
+	lanes := []*lane{{key: "a"}, {key: "b"}, {key: "c"}}
+	for _, l := range lanes {
+		w.wake(l)
+		w.wake(l) // once is enough
+	}
+	now := time.Now()
+	w.wakeAt(lanes[1], now.Add(time.Second))
+	w.wakeAt(lanes[1], now.Add(time.Minute)) // the earlier counts
+	for _, want := range []int{0, 1, 2, 0, 1, 2} {
+		l, _ := w.next(now)
+		require.Same(t, lanes[want], l)
+		w.wake(l)
+	}
+	for range lanes {
+		w.next(now)
+	}
+	l, wait := w.next(now)
+	require.Nil(t, l)
+	require.Equal(t, time.Second, wait)
+	l, _ = w.next(now.Add(time.Second))
+	require.Same(t, lanes[1], l)
+	l, _ = w.next(now.Add(time.Hour))
+	require.Nil(t, l)
 }
 
 // A flood does not keep another container's lines from being read.

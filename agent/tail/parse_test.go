@@ -57,8 +57,11 @@ func TestParseJSONFile(t *testing.T) {
 	}{
 		{`{"log":"text\n","stream":"stdout","time":"2016-10-06T00:17:09.669794202Z"}`, entry{at, stdout, false, []byte("text")}, ""},
 		{`{"log":"part","stream":"stderr","time":"2016-10-06T00:17:09.669794202Z"}`, entry{at, stderr, true, []byte("part")}, ""},
-		{`{"log":"a\tb \"c\" \\ \u003c\ud83d\ude00\ud83d \/\n","stream":"stdout","time":"2016-10-06T00:17:09.669794202Z"}`,
-			entry{at, stdout, false, []byte("a\tb \"c\" \\ <😀\uFFFD /")}, ""},
+		{
+			`{"log":"a\tb \"c\" \\ \u003c\ud83d\ude00\ud83d \/\n","stream":"stdout","time":"2016-10-06T00:17:09.669794202Z"}`,
+			entry{at, stdout, false, []byte("a\tb \"c\" \\ <😀\uFFFD /")},
+			"",
+		},
 		{`{"log":"x\n","stream":"stdout","attrs":{"a":"b"},"time":"2016-10-06T00:17:09.669794202Z"}`, entry{at, stdout, false, []byte("x")}, ""},
 		{`{"time":"2016-10-06T00:17:09.669794202Z","stream":"stdout","log":"x\n"}`, entry{at, stdout, false, []byte("x")}, ""},
 		{`{"log":"\n","stream":"stdout","time":"2016-10-06T00:17:09.669794202Z"}`, entry{at, stdout, false, []byte{}}, ""},

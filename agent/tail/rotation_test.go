@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,10 +91,12 @@ func TestDoneFilesStayDone(t *testing.T) {
 	r.requireLines(a)
 	r.wait("rotations closed", func() bool { return len(r.tailer.Files()) == 1 })
 	r.stop()
+	compress(t, a.path+".20261127-120001", true)
 	r.start()
 	a.write(1)
 	r.requireLines(a)
 	require.Equal(t, 1.0, r.counter("binnacle_tail_lines_total"))
+	require.Equal(t, 1.0, r.counter("binnacle_tail_files_discovered_total"), "rotations are not gone on with")
 }
 
 func TestCopyTruncate(t *testing.T) {
@@ -174,6 +177,30 @@ func writePositions(t *testing.T, path string, entries []*position) {
 	var b bytes.Buffer
 	require.NoError(t, encodePositions(&b, entries))
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o640))
+}
+
+// A writer may go on with the old file after there is a new one, even when the
+// old one has no name any more.
+func TestLateWritesToARotatedFile(t *testing.T) {
+	r := newRig(t, ackNow)
+	r.patience = time.Minute
+	a := newApp(t, "a", filepath.Join(r.container("cart", "app"), "0.log"))
+	a.write(10)
+	r.start()
+	r.requireLines(a)
+	old := a.f
+	require.NoError(t, os.Rename(a.path, a.path+".20261127-120000"))
+	a.open()
+	a.write(10)
+	r.requireLines(a)
+	require.NoError(t, os.Remove(a.path+".20261127-120000"))
+	r.wait("the deletion was seen", func() bool { return r.counter("binnacle_tail_deleted_bytes") > 0 })
+	current := a.f
+	a.f = old
+	a.write(5)
+	a.f = current
+	require.NoError(t, old.Close())
+	r.requireLines(a)
 }
 
 // While the receiver has no room nothing is read, but files are opened: what

@@ -393,63 +393,6 @@ func TestLogsLongAnswer(t *testing.T) {
 	require.True(t, want.String() == got.stdout)
 }
 
-func TestCompletionOfNames(t *testing.T) {
-	f := newCartLogs(t)
-	f.names = []string{firstPod, secondPod, "db-0", "agent-x2x4k", "report-29012345-q8zvn", "tool"}
-	for _, c := range []struct{ args, asked, want string }{
-		{"logs ", "label/pod/values ", "agent-x2x4k\n" + secondPod + "\n" + firstPod + "\ncronjob/report\ndb-0\ndeploy/cart\nds/agent\nreport-29012345-q8zvn\nsts/db\ntool\n:4\n"},
-		{"grep x ", "label/pod/values ", "agent-x2x4k\n" + secondPod + "\n" + firstPod + "\ncronjob/report\ndb-0\ndeploy/cart\nds/agent\nreport-29012345-q8zvn\nsts/db\ntool\n:4\n"},
-		{"logs -n shop --node a -c ", `label/container/values {namespace="shop", node="a"}`, strings.Join(f.names, "\n") + "\n:4\n"},
-		{"logs -n ", `label/namespace/values `, strings.Join(f.names, "\n") + "\n:4\n"},
-	} {
-		args := append([]string{"__complete"}, strings.Split(c.args, " ")...)
-		got := execute(t, options{environ: []string{"BINNACLE_ADDR=" + f.URL}}, args...)
-		require.Equal(t, c.want, got.stdout, c.args)
-		require.Equal(t, c.asked, f.asked[len(f.asked)-1])
-	}
-	for _, args := range []string{"grep ", "logs a ", "grep a b "} {
-		got := execute(t, options{}, append([]string{"__complete"}, strings.Split(args, " ")...)...)
-		require.Equal(t, ":4\n", got.stdout, args)
-	}
-	got := execute(t, options{environ: []string{"BINNACLE_ADDR=http://127.0.0.1:1"}}, "__complete", "logs", "")
-	require.Equal(t, ":4\n", got.stdout, "a server that is not there is no error")
-}
-
-func TestPodNamesOfWorkloads(t *testing.T) {
-	long := strings.Repeat("a", 50)
-	for _, c := range []struct {
-		kind, name, pod string
-		want            bool
-	}{
-		{"deployment", "cart", "cart-7d9f8c6b5d-x2x4k", true},
-		{"deployment", "cart", "cart-db-7d9f8c6b5d-x2x4k", false},
-		{"deployment", "cart", "cart-7d9f8c6b5d-x2x4", false},
-		{"deployment", "cart", "my-cart-7d9f8c6b5d-x2x4k", false},
-		{"deployment", "cart", "cart-0", false},
-		{"deployment", "a.b", "axb-7d9f8c6b5d-x2x4k", false},
-		{"deployment", long, long + "-7d9f8c6x2x4k", true},
-		{"deployment", long, long + "-7d9f8c6b5d-x2x4k", true},
-		{"deployment", strings.Repeat("b", 60), strings.Repeat("b", 58) + "x2x4k", true},
-		{"daemonset", "agent", "agent-x2x4k", true},
-		{"daemonset", "agent", "agent-x2x4e", false}, // no vowels
-		{"daemonset", strings.Repeat("b", 57), strings.Repeat("b", 57) + "-x2x4k", true},
-		{"statefulset", "db", "db-12", true},
-		{"statefulset", "db", "db-x", false},
-		{"job", "once", "once-x2x4k", true},
-		{"job", "once", "once-3-x2x4k", true},
-		{"cronjob", "report", "report-29012345-q8zvn", true},
-		{"cronjob", "report", "report-q8zvn", false},
-		{"replicaset", "cart-7d9f8c6b5d", "cart-7d9f8c6b5d-x2x4k", true},
-	} {
-		labels := map[string]string{"pod": c.pod}
-		selector := "{" + matches("pod", workloadTypes[c.kind].podNames(c.name)).String() + "}"
-		require.Equal(t, c.want, selectorHolds(selector, labels), "%s %s %s", c.kind, c.name, c.pod)
-		if c.want {
-			require.True(t, selectorHolds("{"+matches("pod", podPrefix(c.name)).String()+"}", labels), c.pod)
-		}
-	}
-}
-
 // testProcess is a process that writes to stdout.
 func testProcess(environ []string, stdout *os.File) *process {
 	return &process{

@@ -51,7 +51,13 @@ func (s *logModeSettings) redaction() (*redact.Options, error) {
 // serverLogs are the options of the server half.
 func (s *modeSettings) serverLogs() server.LogOptions {
 	l := &s.logs
-	o := server.LogOptions{Retention: l.retention, RetentionSize: l.retentionSize, MaxQueryBytes: l.queryBytes}
+	o := server.LogOptions{
+		Retention:       l.retention,
+		RetentionSize:   l.retentionSize,
+		MaxQueryBytes:   l.queryBytes,
+		MaxQuerySeries:  l.querySeries,
+		MaxQuerySamples: l.querySamples,
+	}
 	if l.store == storeElasticsearch {
 		o.Elastic = l.elastic.options()
 	}

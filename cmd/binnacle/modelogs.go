@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/binnacle-obs/binnacle/server/logql"
 )
 
 // Values of --logs-store.
@@ -31,6 +33,8 @@ type logModeSettings struct {
 	retention     time.Duration
 	retentionSize int64
 	queryBytes    int64
+	querySeries   int
+	querySamples  int
 
 	elastic elasticSettings
 }
@@ -69,11 +73,14 @@ func (s *logModeSettings) reading(flags *pflag.FlagSet, m mode) {
 // keeping defines the flags of the server half.
 func (s *logModeSettings) keeping(flags *pflag.FlagSet) {
 	s.store, s.retention = storeEmbedded, 7*24*time.Hour
+	s.querySeries, s.querySamples = logql.DefaultMaxSeries, logql.DefaultMaxSamples
 	b := flagBlock{flags, "Storage of logs"}
 	b.add(enumValue(&s.store, storeEmbedded, storeElasticsearch), "logs-store", "where to keep logs")
 	b.add(durationValue(&s.retention, time.Hour), "logs-retention", "how long to keep logs")
 	b.add(bytesValue(&s.retentionSize), "logs-retention-size", "disk space for logs; beyond it the oldest are deleted (default no limit)")
 	b.add(bytesValue(&s.queryBytes), "logs-query-max-bytes", "most text that one query may read (default no limit)")
+	b.add(numberValue(&s.querySeries), "logs-query-max-series", "most series that a query for numbers may tell apart")
+	b.add(numberValue(&s.querySamples), "logs-query-max-samples", "most samples that a query for numbers may hold in memory")
 }
 
 // elasticsearch defines how to reach Elasticsearch. An agent sends there

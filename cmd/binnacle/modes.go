@@ -82,8 +82,8 @@ func newRegistry() *prometheus.Registry {
 // problems returns what the values of flags alone show to be wrong.
 func (s *modeSettings) problems(m mode) error {
 	var errs []error
-	if m == modeAgent && len(s.servers) == 0 {
-		errs = append(errs, errors.New("--server is missing: give the URL of at least one binnacle server, such as --server https://binnacle.example:7070"))
+	if m == modeAgent && len(s.servers) == 0 && !s.logs.elastic.given() {
+		errs = append(errs, errors.New("--server is missing: give the URL of at least one binnacle server, such as --server https://binnacle.example:7070, or --elasticsearch to send nothing but logs"))
 	}
 	errs = append(errs,
 		s.logs.problems(m),

@@ -74,6 +74,7 @@ func startRun(ctx context.Context, p *process, s *modeSettings, log *slog.Logger
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+agent.CadvisorPath, ag.CadvisorHandler())
+	mux.Handle("GET "+agent.FilesPath, ag.FilesHandler())
 	mux.Handle("/", srv.Handler())
 
 	log.Info("Listening.", "url", s.url(listener.Addr()))

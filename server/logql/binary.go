@@ -1,7 +1,6 @@
 package logql
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -207,11 +206,6 @@ type vectorOpNode struct {
 }
 
 func (n *vectorOpNode) labels(id int) labels.Labels { return n.result[id] }
-
-var (
-	errManyToMany = errors.New("many-to-many matching not allowed: matching labels must be unique on one side")
-	errManyToOne  = errors.New("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")
-)
 
 func (n *vectorOpNode) at(i int) ([]sample, error) {
 	many, one, err := n.sides.at(i)

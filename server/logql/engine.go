@@ -91,7 +91,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "binnacle_logql_queries_total",
-			Help: "LogQL queries that ended, by kind (logs, metric, tail, volume) and result (ok, parse_error, limit, canceled, error).",
+			Help: "LogQL queries that ended, by kind (logs, metric, tail, volume) and result (ok, bad_query, limit, canceled, error).",
 		}, []string{"kind", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "binnacle_logql_query_duration_seconds",

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/binnacle-obs/binnacle/storage"
 	"github.com/binnacle-obs/binnacle/storage/storagetest"
@@ -215,84 +215,6 @@ func TestLimitIsOfWhatIsLeft(t *testing.T) {
 	require.Equal(t, []string{"level=info n=3 user=u3", "level=error n=10 user=u3", "level=info n=17 user=u3"}, got)
 }
 
-func TestLimits(t *testing.T) {
-	logs := func(e *Engine, text string) error {
-		_, err := e.Logs(t.Context(), Query{Text: text, End: 1000 * second}, func(*Entry) error { return nil })
-		return err
-	}
-	metric := func(e *Engine, text string) error {
-		_, _, err := e.Metric(t.Context(), Query{Text: text, Start: 60 * second, End: 120 * second, Step: time.Second})
-		return err
-	}
-	for name, c := range map[string]struct {
-		opts  Options
-		run   func(*Engine, string) error
-		query string
-		want  string
-	}{
-		"entries":      {Options{MaxEntries: 10}, logs, `{}`, "10 entries; narrow it down, or raise --logs-query-max-entries"},
-		"bytes":        {Options{MaxBytes: 100}, logs, `{}`, "100 bytes read; narrow it down, or raise --logs-query-max-bytes"},
-		"metric bytes": {Options{MaxBytes: 100}, metric, `rate({} | logfmt [1m])`, "100 bytes read; narrow it down, or raise --logs-query-max-bytes"},
-		"series":       {Options{MaxSeries: 6}, metric, `sum by (user) (rate({} | logfmt [1m]))`, "6 series; narrow it down, or raise --logs-query-max-series"},
-		"long labels":  {Options{MaxSamples: 300}, metric, `sum by (long) (rate({} | label_format long="{{repeat 9000 .app}}" [1m]))`, "300 samples in memory; narrow it down, or raise --logs-query-max-samples"},
-		"replacement":  {Options{MaxSamples: 300}, metric, "label_replace(sum(rate({}[1m])), \"a\", \"" + strings.Repeat("x", 20_000) + `", "b", ".*")`, "300 samples in memory; narrow it down, or raise --logs-query-max-samples"},
-		"cells":        {Options{MaxSamples: 20}, metric, `sum by (user) (rate({} | logfmt [1m]))`, "20 samples in memory; narrow it down, or raise --logs-query-max-samples"},
-		"window":       {Options{MaxSamples: 20}, metric, `quantile_over_time(0.5, {} | logfmt | unwrap n [1m]) by ()`, "20 samples in memory; narrow it down, or raise --logs-query-max-samples"},
-		"result":       {Options{MaxSamples: 60}, metric, `vector(1)`, "60 samples in memory; narrow it down, or raise --logs-query-max-samples"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			e, _ := newEngine(t, c.opts, numbered(100)...)
-			err := c.run(e, c.query)
-			require.ErrorIs(t, err, storage.ErrQueryLimit)
-			require.EqualError(t, err, "the query reached its limit of "+c.want)
-		})
-	}
-}
-
-func TestWindowGivesBack(t *testing.T) {
-	e, _ := newEngine(t, Options{MaxSamples: 40}, numbered(1000)...)
-	_, _, err := e.Metric(t.Context(), Query{
-		Text: `quantile_over_time(0.5, {} | logfmt | unwrap n [10s]) by ()`, Start: 60 * second, End: 900 * second, Step: time.Minute,
-	})
-	require.NoError(t, err, "a window holds 10 samples, the result 15")
-}
-
-func TestEntriesAtTheirLimit(t *testing.T) {
-	e, _ := newEngine(t, Options{MaxEntries: 10}, numbered(10)...)
-	got, err := lines(t, e, Query{Text: `{}`, End: 1000 * second})
-	require.NoError(t, err, "there are no more")
-	require.Len(t, got, 10)
-}
-
-func TestTooManySteps(t *testing.T) {
-	e, _ := newEngine(t, Options{})
-	_, _, err := e.Metric(t.Context(), Query{Text: `rate({}[1m])`, End: maxSteps * second, Step: time.Second})
-	require.ErrorContains(t, err, "exceeded maximum resolution of 11000 points per time series")
-}
-
-func TestTimeout(t *testing.T) {
-	e, store := newEngine(t, Options{Timeout: 20 * time.Millisecond}, numbered(10)...)
-	store.block = true
-	_, err := lines(t, e, Query{Text: `{}`, End: second})
-	require.ErrorIs(t, err, storage.ErrQueryLimit)
-	require.ErrorContains(t, err, "20ms of time; narrow it down, or raise --logs-query-timeout")
-}
-
-func TestCancel(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	e, store := newEngine(t, Options{Registerer: reg}, numbered(10)...)
-	store.block = true
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
-	_, _, err := e.Metric(ctx, Query{Text: `rate({} | logfmt [1m])`, End: second})
-	require.ErrorIs(t, err, context.Canceled)
-	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP binnacle_logql_queries_total LogQL queries that ended, by kind (logs, metric, tail, volume) and result (ok, parse_error, limit, canceled, error).
-# TYPE binnacle_logql_queries_total counter
-binnacle_logql_queries_total{kind="metric",result="canceled"} 1
-`), "binnacle_logql_queries_total"))
-}
-
 func TestStoreFails(t *testing.T) {
 	e, store := newEngine(t, Options{}, numbered(10)...)
 	store.fail = errors.New("block is broken")
@@ -324,9 +246,33 @@ func TestWrongKind(t *testing.T) {
 	_, _, err = e.Metric(t.Context(), Query{Text: `{}`})
 	require.ErrorIs(t, err, errNeedMetric)
 	require.ErrorIs(t, e.Tail(t.Context(), Query{Text: `rate({}[1m])`}, nil, nil), errNeedLogs)
+	_, _, err = e.Metric(t.Context(), Query{Text: `vector(1)`, Start: 2, End: 1, Step: 1})
+	require.ErrorIs(t, err, errBackwards)
 	_, err = lines(t, e, Query{Text: `{`})
 	var parse *ParseError
 	require.ErrorAs(t, err, &parse)
+}
+
+func TestBadQueries(t *testing.T) {
+	e, store := newEngine(t, Options{MaxSeries: 20}, numbered(20)...)
+	for query, bad := range map[string]bool{
+		`{`:                                 true,
+		`{}`:                                true,
+		`count_over_time({} | json [1m])`:   true,
+		`count_over_time({} | logfmt [1m])`: false,
+		`sum(count_over_time({}[1m])) + on () count_over_time({}[1m])`: true,
+	} {
+		_, _, err := e.Metric(t.Context(), Query{Text: query, End: 60 * second})
+		require.Equal(t, bad, errors.Is(err, ErrBadQuery), "%s: %v", query, err)
+	}
+	store.fail = errors.New("block is broken")
+	_, _, err := e.Metric(t.Context(), Query{Text: `count_over_time({}[1m])`, End: 60 * second})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, ErrBadQuery)
+	e, _ = newEngine(t, Options{MaxSeries: 1}, numbered(20)...)
+	_, _, err = e.Metric(t.Context(), Query{Text: `count_over_time({}[1m])`, End: 60 * second})
+	require.ErrorIs(t, err, storage.ErrQueryLimit)
+	require.NotErrorIs(t, err, ErrBadQuery)
 }
 
 func TestEntryParts(t *testing.T) {
@@ -376,4 +322,21 @@ func TestLabelsAreCopies(t *testing.T) {
 	for i, l := range got {
 		require.Equal(t, fmt.Sprintf(`{n="%d", user="u%d"}`, i, i%7), l.String())
 	}
+}
+
+func TestConcurrentQueries(t *testing.T) {
+	e, err := New(Options{Store: benchStore{numbered(1000)}})
+	require.NoError(t, err)
+	var group errgroup.Group
+	for i := range 8 {
+		group.Go(func() error {
+			if i%2 == 0 {
+				_, err := e.Logs(t.Context(), Query{Text: `{} | logfmt | line_format "{{.n}}"`, End: 1e6 * second}, func(*Entry) error { return nil })
+				return err
+			}
+			_, _, err := e.Metric(t.Context(), Query{Text: `sum by (user) (rate({} | logfmt [1m]))`, End: 1000 * second, Step: time.Minute})
+			return err
+		})
+	}
+	require.NoError(t, group.Wait())
 }

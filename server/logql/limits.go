@@ -87,7 +87,7 @@ func (b *budget) explain(parent context.Context, err error) error {
 	case errors.Is(err, storage.ErrQueryLimit):
 		return &LimitError{fmt.Sprintf("%d bytes read", b.opts.MaxBytes), "--logs-query-max-bytes"}
 	case errors.Is(err, context.DeadlineExceeded) && parent.Err() == nil:
-		return &LimitError{fmt.Sprintf("%v of time", b.opts.Timeout.Round(time.Millisecond)), "--logs-query-timeout"}
+		return &LimitError{fmt.Sprintf("%v of time", b.opts.Timeout.Round(time.Millisecond)), "--query-timeout"}
 	}
 	return err
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
-var errNeedLogs = errors.New("a log query is needed here, this is a metric query")
-
 // run bounds a query in time and accounts for it.
 func (e *Engine) run(ctx context.Context, kind string, query func(ctx context.Context, b *budget) error) (Stats, error) {
 	start := time.Now()
@@ -26,12 +24,11 @@ func (e *Engine) run(ctx context.Context, kind string, query func(ctx context.Co
 }
 
 func resultOf(err error) string {
-	var parse *ParseError
 	switch {
 	case err == nil:
 		return "ok"
-	case errors.As(err, &parse):
-		return "parse_error"
+	case errors.Is(err, ErrBadQuery):
+		return "bad_query"
 	case errors.Is(err, storage.ErrQueryLimit):
 		return "limit"
 	case errors.Is(err, context.Canceled):

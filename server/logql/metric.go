@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -12,8 +11,6 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
-
-var errNeedMetric = errors.New("a metric query is needed here, this is a log query")
 
 // Metric evaluates a metric query; see Evaluator.
 func (e *Engine) Metric(ctx context.Context, q Query) (parser.Value, Stats, error) {
@@ -37,7 +34,7 @@ func (e *Engine) metric(ctx context.Context, expr MetricExpr, q Query, b *budget
 	ev := &evaluation{ctx: ctx, store: e.opts.Store, budget: b, first: q.End, steps: 1}
 	if q.Step > 0 {
 		if q.End < q.Start {
-			return nil, fmt.Errorf("the end of the query is before its start")
+			return nil, errBackwards
 		}
 		if (q.End-q.Start)/int64(q.Step) >= maxSteps {
 			return nil, errSteps
@@ -86,8 +83,6 @@ func (ev *evaluation) instant(expr MetricExpr, root node) (parser.Value, error) 
 	}
 	return vector, nil
 }
-
-var errSameLabels = errors.New("vector cannot contain metrics with the same labelset")
 
 // sorted tells whether an expression sets the order of its samples.
 func sorted(expr MetricExpr) bool {

@@ -11,7 +11,7 @@ import (
 
 // TestPrintParse prints random expressions and parses them to the same.
 func TestPrintParse(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(1000) {
 		g := &generator{rand.New(rand.NewPCG(seed, 1))}
 		var e Expr = g.log()
 		if g.IntN(3) > 0 {
@@ -184,7 +184,7 @@ func (g *generator) rangeAgg() MetricExpr {
 // TestSlide compares sliding windows with windows that are counted anew.
 func TestSlide(t *testing.T) {
 	op := cellOps[opCountOverTime]
-	for seed := range uint64(500) {
+	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		g := newGrid(100+rnd.Int64N(1000), 1+rnd.Int64N(20), 1+rnd.Int64N(60))
 		n := rangeNode{op: op, grid: g, ev: &evaluation{budget: &budget{opts: &Options{MaxSamples: 1000}}}}

@@ -29,7 +29,12 @@ const (
 	errTemplate = "TemplateFormatErr"
 	errFilter   = "LabelFilterErr"
 	errSample   = "SampleExtractionErr"
+	errLabels   = "TooManyLabelsErr"
 )
+
+// maxExtracted bounds the labels that parsers extract of a record: each new one
+// is compared with those before.
+const maxExtracted = 500
 
 // pair is a label.
 type pair struct {
@@ -142,9 +147,14 @@ func (v *view) extract(name, value string) {
 	if v.given(name) {
 		name = v.keep2(name, extractedSuffix)
 	}
-	if _, ok := find(v.parsed, name); !ok {
-		v.parsed = append(v.parsed, pair{name, value})
+	if _, ok := find(v.parsed, name); ok {
+		return
 	}
+	if len(v.parsed) >= maxExtracted {
+		v.setError(errLabels, "the line has more labels than are extracted")
+		return
+	}
+	v.parsed = append(v.parsed, pair{name, value})
 }
 
 // set sets a label whatever was there.

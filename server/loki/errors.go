@@ -41,10 +41,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 // explain returns the status of an error and its text for the client.
 func (h *Handler) explain(ctx context.Context, err error) (code int, text string) {
 	var bad *requestError
-	var syntax *logql.ParseError
 	var late *timeoutError
 	switch {
-	case errors.As(err, &bad), errors.As(err, &syntax):
+	case errors.As(err, &bad), errors.Is(err, logql.ErrBadQuery):
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, storage.ErrQueryLimit):
 		return http.StatusUnprocessableEntity, err.Error()

@@ -45,12 +45,12 @@ func (h *Handler) serveOTLP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.changed.WithLabelValues(changeReplaced).Add(float64(batch.Replaced))
 	h.metrics.changed.WithLabelValues(changeTruncated).Add(float64(batch.Truncated))
 	res := h.store(r.Context(), protocolOTLP, batch.Records)
+	if res.code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
 	switch {
 	case res.full && strings.HasPrefix(r.UserAgent(), ownAgent):
 		answer.fail(http.StatusInsufficientStorage, res.text)
-	case res.code == http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", retryAfter)
-		answer.fail(res.code, res.text)
 	case res.code != 0:
 		answer.fail(res.code, res.text)
 	default:

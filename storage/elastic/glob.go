@@ -157,7 +157,11 @@ func (w *globber) then(a, b []glob) []glob {
 	out := make([]glob, 0, len(a)*len(b))
 	for _, x := range a {
 		for _, y := range b {
-			out = append(out, glob{pattern: x.pattern + y.pattern, fold: x.fold || y.fold})
+			text := x.pattern + y.pattern
+			if strings.HasSuffix(x.pattern, gap) && y.pattern == gap && !strings.HasSuffix(x.pattern, `\`+gap) {
+				text = x.pattern
+			}
+			out = append(out, glob{pattern: text, fold: x.fold || y.fold})
 		}
 	}
 	return out

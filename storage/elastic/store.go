@@ -60,6 +60,8 @@ func New(o Options) (*Store, error) {
 	if err := s.register(o.Registerer); err != nil {
 		return nil, err
 	}
+	// The process before this one may have written.
+	s.unseen.Store(true)
 	return s, nil
 }
 

@@ -2,8 +2,11 @@ package otlp
 
 import (
 	"bytes"
+	"encoding/hex"
+	"flag"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -11,9 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/binnacle-obs/binnacle/storage"
 )
+
+var update = flag.Bool("update", false, "write golden files")
 
 func podStream(pod, output string) *storage.Stream {
 	return &storage.Stream{Labels: labels.FromStrings(
@@ -81,6 +87,40 @@ func TestOurRecordsComeBack(t *testing.T) {
 	got, err = DecodeJSON(json, DecodeOptions{})
 	require.NoError(t, err)
 	requireSame(t, want, got.Records)
+}
+
+// TestGoldenBody keeps agents and servers of different versions together.
+func TestGoldenBody(t *testing.T) {
+	const file = "testdata/request.hex"
+	var want []storage.Record
+	for _, r := range sampleRecords() {
+		if len(r.Line) < 100 {
+			want = append(want, r)
+		}
+	}
+	if *update {
+		dump := hex.Dump(Encode(nil, want))
+		require.NoError(t, os.WriteFile(file, []byte(dump), 0o644))
+	}
+	dump, err := os.ReadFile(file)
+	require.NoError(t, err, "go test ./storage/otlp -update writes it")
+	require.Equal(t, string(dump), hex.Dump(Encode(nil, want)))
+	got, err := Decode(undump(t, string(dump)), DecodeOptions{})
+	require.NoError(t, err)
+	requireSame(t, want, got.Records)
+}
+
+// undump is the inverse of hex.Dump.
+func undump(t *testing.T, dump string) (body []byte) {
+	for line := range strings.Lines(dump) {
+		const digits, text = 10, 60
+		line = strings.ReplaceAll(line[digits:min(text, len(line))], " ", "")
+		line, _, _ = strings.Cut(line, "|")
+		part, err := hex.DecodeString(strings.TrimSpace(line))
+		require.NoError(t, err)
+		body = append(body, part...)
+	}
+	return body
 }
 
 func TestAnyRecordsComeBack(t *testing.T) {
@@ -237,6 +277,29 @@ func TestBadBodies(t *testing.T) {
 	}
 	_, err = Decode(good, DecodeOptions{MaxRecords: 2})
 	require.ErrorIs(t, err, storage.ErrTooLarge)
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	logs := plog.NewLogs()
+	scope := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
+	scope.Scope().Attributes().PutStr("long", strings.Repeat("x", maxValue))
+	for range 2000 {
+		scope.LogRecords().AppendEmpty()
+	}
+	body, err := new(plog.ProtoMarshaler).MarshalLogs(logs)
+	require.NoError(t, err)
+	require.Less(t, len(body), 100_000)
+	_, err = Decode(body, DecodeOptions{})
+	require.ErrorIs(t, err, storage.ErrTooLarge)
+
+	for field, level := range map[protowire.Number]int{resourceLogsScope: 1, recordAttributes: 3} {
+		body := bytes.Repeat([]byte{byte(field<<3 | 2), 0}, maxParts+1)
+		for _, outer := range []protowire.Number{scopeLogsRecords, resourceLogsScope, requestResourceLogs}[3-level:] {
+			body = protowire.AppendBytes(protowire.AppendTag(nil, outer, protowire.BytesType), body)
+		}
+		_, err = Decode(body, DecodeOptions{})
+		require.ErrorContains(t, err, "more than 16384")
+	}
 }
 
 func TestBadJSON(t *testing.T) {

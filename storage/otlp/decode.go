@@ -18,6 +18,12 @@ const (
 	defaultMaxRecords = 1 << 18
 	// maxLine is the longest line, as for lines of files.
 	maxLine = 1 << 20
+	// maxParts bounds the attributes of a record, scope or resource, and the
+	// scopes of a resource.
+	maxParts = 1 << 14
+	// maxMetadata bounds what the attributes of all records take in memory: a
+	// small body can give those of a scope to very many records.
+	maxMetadata = 64 << 20
 )
 
 // DecodeOptions are for Decode and DecodeJSON.
@@ -80,6 +86,8 @@ type decoder struct {
 	batch   Batch
 	offsets []int64  // of the current scope of ours
 	in      incoming // the current record
+	// metadata is what attributes take in memory.
+	metadata int
 	// expected is the end of the line before, to which an offset is relative.
 	expected int64
 }
@@ -103,7 +111,7 @@ func (f field) message(name string) ([]byte, error) {
 // fields calls each for the fields of a message, in their order.
 func fields(message []byte, each func(field) error) error {
 	for rest := message; len(rest) > 0; {
-		number, kind, n := protowire.ConsumeTag(rest)
+		number, kind, n := consumeTag(rest)
 		if n < 0 {
 			return fmt.Errorf("byte %d of %d: %w", len(message)-len(rest), len(message), protowire.ParseError(n))
 		}
@@ -111,7 +119,7 @@ func fields(message []byte, each func(field) error) error {
 		value := rest[n:]
 		switch kind {
 		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(value)
+			f.bytes, n = consumeBytes(value)
 		case protowire.VarintType:
 			f.bits, n = protowire.ConsumeVarint(value)
 		case protowire.Fixed64Type:
@@ -130,6 +138,37 @@ func fields(message []byte, each func(field) error) error {
 	return nil
 }
 
+// appendPart appends one of several fields that are messages.
+func appendPart(to [][]byte, f field, name string) ([][]byte, error) {
+	if len(to) == maxParts {
+		return to, fmt.Errorf("more than %d %s", maxParts, name)
+	}
+	content, err := f.message(name)
+	return append(to, content), err
+}
+
+// consumeTag is protowire's, faster for fields below 16: all of ours.
+func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
+	if b[0] < 0x80 && b[0] >= 8 {
+		return protowire.Number(b[0] >> 3), protowire.Type(b[0] & 7), 1
+	}
+	return protowire.ConsumeTag(b)
+}
+
+// consumeBytes is protowire's, faster for less than 16 KiB.
+func consumeBytes(b []byte) ([]byte, int) {
+	if len(b) > 1 {
+		n, length := 1, int(b[0])
+		if b[0] >= 0x80 && b[1] < 0x80 {
+			n, length = 2, int(b[0]&0x7f)|int(b[1])<<7
+		}
+		if length < 1<<14 && b[n-1] < 0x80 && len(b)-n >= length {
+			return b[n : n+length], n + length
+		}
+	}
+	return protowire.ConsumeBytes(b)
+}
+
 // resourceLogs decodes a ResourceLogs. A message may have its fields in any
 // order, so the resource is looked for before the records.
 func (d *decoder) resourceLogs(f field) error {
@@ -144,10 +183,7 @@ func (d *decoder) resourceLogs(f field) error {
 		case resourceLogsResource:
 			resource, err = f.message("resource")
 		case resourceLogsScope:
-			var scope []byte
-			if scope, err = f.message("scope_logs"); err == nil {
-				scopes = append(scopes, scope)
-			}
+			scopes, err = appendPart(scopes, f, "scope_logs")
 		}
 		return err
 	})
@@ -289,10 +325,7 @@ func (in *incoming) read(message []byte) error {
 		case recordBody:
 			in.body, err = f.message("body")
 		case recordAttributes:
-			var attribute []byte
-			if attribute, err = f.message("attributes"); err == nil {
-				in.attributes = append(in.attributes, attribute)
-			}
+			in.attributes, err = appendPart(in.attributes, f, "attributes")
 		case recordTraceID:
 			in.traceID, err = f.message("trace_id")
 		case recordSpanID:

@@ -35,10 +35,7 @@ func (d *decoder) scope(s *scope, message []byte) error {
 		case scopeFieldVersion:
 			version, err = f.message("version")
 		case scopeFieldAttributes:
-			var attribute []byte
-			if attribute, err = f.message("attributes"); err == nil {
-				attributes = append(attributes, attribute)
-			}
+			attributes, err = appendPart(attributes, f, "attributes")
 		}
 		return err
 	})
@@ -101,9 +98,24 @@ func (d *decoder) attributes(to []labels.Label, messages [][]byte, rename func(s
 		}
 		if v != "" && name != "" {
 			to = append(to, labels.Label{Name: name, Value: v})
+			if err := d.spend(to[len(to)-1]); err != nil {
+				return to, err
+			}
 		}
 	}
 	return to, nil
+}
+
+// spend counts labels against the bound of a body.
+func (d *decoder) spend(all ...labels.Label) error {
+	const headers = 64
+	for _, l := range all {
+		d.metadata += len(l.Name) + len(l.Value) + headers
+	}
+	if d.metadata > maxMetadata {
+		return fmt.Errorf("attributes take more than %d bytes, send fewer records at a time: %w", maxMetadata, storage.ErrTooLarge)
+	}
+	return nil
 }
 
 // line sets the text of a record from the AnyValue of its body, and returns how
@@ -173,6 +185,9 @@ func (d *decoder) foreign(r *storage.Record, in *incoming, s *scope) error {
 		if t > 0 && t <= math.MaxInt64 {
 			r.Time = int64(t)
 		}
+	}
+	if err := d.spend(s.metadata...); err != nil {
+		return err
 	}
 	metadata, err := d.attributes(slices.Clone(s.metadata), in.attributes, labelName)
 	if err != nil {

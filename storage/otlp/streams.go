@@ -92,8 +92,8 @@ func (d *decoder) newStream(resource []byte, ours bool) (*storage.Stream, error)
 		if f.number != resourceAttributes {
 			return nil
 		}
-		attribute, err := f.message("attributes")
-		attributes = append(attributes, attribute)
+		var err error
+		attributes, err = appendPart(attributes, f, "attributes")
 		return err
 	})
 	if err != nil {

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -66,13 +67,13 @@ func shipLadder(files corpus.Files, url string) (rows []result, floor floors, er
 			return postGzip(url+"/discard", packed)
 		}, &floor.bulk},
 	} {
-		start := processCPU()
+		start := shipCPU()
 		for _, path := range files.Paths {
 			if err := p.climb(path, step.run); err != nil {
 				return rows, floor, err
 			}
 		}
-		cost := (processCPU() - start).Seconds() / float64(files.Bytes) * gibibyte
+		cost := (shipCPU() - start) / float64(files.Bytes) * gibibyte
 		if step.to != nil {
 			*step.to = cost
 		}
@@ -211,17 +212,33 @@ func appendBulk(dst []byte, batch []storage.Record) []byte {
 			prefix, last = bulkPrefix(r.Stream), r.Stream
 		}
 		dst = append(dst, `{"create":{"_id":"`...)
-		dst = append(dst, r.ID().String()...)
+		id := r.ID()
+		dst = hex.AppendEncode(dst, id.Source[:])
+		dst = hex.AppendEncode(dst, binary.BigEndian.AppendUint64(nil, uint64(id.Offset)))
 		dst = append(dst, "\"}}\n"...)
 		dst = append(dst, prefix...)
 		dst = time.Unix(0, r.Time).UTC().AppendFormat(dst, time.RFC3339Nano)
 		dst = append(dst, `","log.level":"`...)
 		dst = append(dst, r.Level.String()...)
-		dst = append(dst, `","message":`...)
-		dst = strconv.AppendQuote(dst, string(r.Line))
-		dst = append(dst, "}\n"...)
+		dst = append(dst, `","message":"`...)
+		dst = appendEscaped(dst, r.Line)
+		dst = append(dst, "\"}\n"...)
 	}
 	return dst
+}
+
+// appendEscaped appends text inside of a string of JSON. The corpus has no
+// control characters.
+func appendEscaped(dst, text []byte) []byte {
+	for {
+		i := bytes.IndexByte(text, '"')
+		if i < 0 {
+			return append(dst, text...)
+		}
+		dst = append(dst, text[:i]...)
+		dst = append(dst, `\"`...)
+		text = text[i+1:]
+	}
 }
 
 // bulkPrefix is the beginning of all documents of a stream.

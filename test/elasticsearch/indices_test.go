@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,12 +52,7 @@ func (s *Server) retention(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- store.Run(ctx) }()
 	require.Eventually(t, func() bool {
-		for _, name := range s.generations(t, o.Index) {
-			if name == first[0] {
-				return false
-			}
-		}
-		return true
+		return !slices.Contains(s.generations(t, o.Index), first[0])
 	}, time.Minute, 100*time.Millisecond, "the first index is still there")
 	cancel()
 	require.NoError(t, <-ended)

@@ -32,7 +32,7 @@ func TestServers(t *testing.T) {
 	if names == "" {
 		names = engines
 	}
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		engine, version, ok := strings.Cut(name, "-")
 		require.True(t, ok, "BINNACLE_SEARCH_ENGINES: %q is not ENGINE-VERSION", name)
 		t.Run(name, func(t *testing.T) {

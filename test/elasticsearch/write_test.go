@@ -130,12 +130,12 @@ func (s *Server) overloaded(t *testing.T) {
 // after a while.
 func (s *Server) killed(t *testing.T) {
 	store := open(t, s.options())
-	l := newLedger(6, 6000, time.Now())
+	l := newLedger(6, 3000, time.Now())
 	var once sync.Once
 	var written atomic.Int64
 	var restarted sync.WaitGroup
 	seen := l.deliverAll(t, store, 200, func() {
-		if written.Add(1) == 60 {
+		if written.Add(1) == 30 {
 			once.Do(func() {
 				s.Kill(t)
 				restarted.Go(func() { s.Restart(t) })
