@@ -141,25 +141,31 @@ func ledgerInode(t *testing.T) {
 	p := newPipeline(t, f.root)
 	p.startServer(t)
 	agent := p.startAgent(t)
-	for i := range 5 {
-		old := f.pod(10+i, ledger.CRI)
+	for i := 0; i < 3; {
+		old := f.pod(len(f.logs), ledger.CRI)
 		if err := old.Burst(500); err != nil {
 			t.Fatal(err)
 		}
 		settle(t, f.entries(), func() int { return count(p.server) })
-		if i > 2 {
+		wasDown := i > 0
+		if wasDown {
 			agent.stop(t, syscall.SIGKILL)
 		}
-		l, err := ledger.PodLog(f.root, nextRun(t, old), ledger.CRI)
-		if err != nil {
-			t.Fatal(err)
+		if next, again := nextRun(t, old); again {
+			l, err := ledger.PodLog(f.root, next, ledger.CRI)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Labels["cluster"] = cluster
+			f.logs = append(f.logs, l)
+			if err := l.Burst(100 + 600*i); err != nil { // shorter and longer than before
+				t.Fatal(err)
+			}
+			i++
+		} else if len(f.logs) > 20 {
+			t.Fatal("no inode number has come again")
 		}
-		l.Labels["cluster"] = cluster
-		f.logs = append(f.logs, l)
-		if err := l.Burst(100 + 300*i); err != nil { // shorter and longer than before
-			t.Fatal(err)
-		}
-		if i > 2 {
+		if wasDown {
 			agent = p.startAgent(t)
 		}
 	}
@@ -168,38 +174,37 @@ func ledgerInode(t *testing.T) {
 
 // nextRun deletes a log and makes an empty one for the container's next run
 // that has the same inode number. That is free once the last descriptor of
-// the old one is closed.
-func nextRun(t testing.TB, old *ledger.Log) ledger.Source {
+// the old one is closed; it returns false when another process was faster.
+func nextRun(t testing.TB, old *ledger.Log) (next ledger.Source, again bool) {
 	t.Helper()
-	next := old.Source
+	next = old.Source
 	next.Restart++
 	dir := filepath.Dir(old.Path())
 	number := inode(t, old.Path())
 	if err := errors.Join(os.Remove(old.Path()), old.Close()); err != nil {
 		t.Fatal(err)
 	}
+	// Files with other numbers stay: the free ones below ours run out.
 	var placeholders []string
-	await(t, "an inode number to come again", func() bool {
-		// Files with other numbers stay: the free ones below ours run out.
+	for begin := time.Now(); !again && time.Since(begin) < 6*time.Second; time.Sleep(20 * time.Millisecond) {
 		path := filepath.Join(dir, fmt.Sprint("placeholder-", len(placeholders)))
 		if err := os.WriteFile(path, nil, 0o640); err != nil {
 			t.Fatal(err)
 		}
-		if inode(t, path) == number {
-			if err := os.Rename(path, filepath.Join(dir, fmt.Sprint(next.Restart, ".log"))); err != nil {
-				t.Fatal(err)
-			}
-			return true
+		if again = inode(t, path) == number; !again {
+			placeholders = append(placeholders, path)
+			continue
 		}
-		placeholders = append(placeholders, path)
-		return false
-	})
+		if err := os.Rename(path, filepath.Join(dir, fmt.Sprint(next.Restart, ".log"))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, path := range placeholders {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return next
+	return next, again
 }
 
 func inode(t testing.TB, path string) uint64 {
