@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bytes"
+	"container/list"
 	"errors"
 	"os"
 	"sync"
@@ -64,6 +65,11 @@ type generation struct {
 
 	inflight []*batch // guarded by keeper.mu, oldest first
 
+	restingAt *list.Element // in openFiles.resting, guarded by openFiles.mu
+	parkedAs  knownFile     // the file when it was closed; guarded by openFiles.mu until parked is set
+
+	parked atomic.Bool  // closed because others waited; the kernel or a scan tells when it is to be opened again
+	grew   atomic.Bool  // written to since it was last armed
 	armed  atomic.Bool  // the kernel will tell when the file is written to
 	giveUp atomic.Bool  // the watcher has closed the source, what was unread is lost
 	size   atomic.Int64 // when last looked at
@@ -109,6 +115,9 @@ func (g *generation) open() bool {
 	return g.src != nil
 }
 
+// holdsFile tells whether g has a file, be it open or not.
+func (g *generation) holdsFile() bool { return g.parked.Load() || g.open() }
+
 // takeSource takes the source away from g.
 func (g *generation) takeSource() source {
 	g.io.Lock()
@@ -128,7 +137,7 @@ func (g *generation) closeSource() {
 	if s := g.takeSource(); s != nil {
 		g.lane.t.watcher.unwatchFile(g)
 		s.file().Close()
-		g.lane.t.openFiles.Add(-1)
+		g.lane.t.files.release()
 	}
 }
 

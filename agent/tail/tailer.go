@@ -35,7 +35,7 @@ type Tailer struct {
 	patience, gzipPatience time.Duration
 	newInotify             func() (*inotify, error)
 
-	openFiles    atomic.Int64
+	files        *openFiles
 	deletedBytes atomic.Int64
 
 	mu    sync.Mutex // guards lanes; held before lane.mu and keeper.mu
@@ -49,7 +49,7 @@ func New(o Options) (*Tailer, error) {
 		return nil, err
 	}
 	t := &Tailer{
-		opts: o, lanes: make(map[string]*lane),
+		opts: o, lanes: make(map[string]*lane), files: newOpenFiles(o.MaxOpenFiles),
 		patience: 5 * time.Second, gzipPatience: time.Minute, newInotify: newInotify,
 	}
 	t.metrics = newMetrics(t)

@@ -134,7 +134,12 @@ func (w *watcher) event(e inotifyEvent) {
 		return
 	}
 	if g := w.in.written(e.wd); g != nil {
+		g.grew.Store(e.mask&unix.IN_MODIFY != 0)
 		g.armed.Store(false)
+		if g.parked.Load() {
+			w.changed(g.lane)
+			return
+		}
 		g.lane.worker.wake(g.lane)
 		return
 	}

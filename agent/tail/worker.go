@@ -135,6 +135,7 @@ func (w *worker) look(l *lane) {
 	w.gens = l.snapshot(w.gens)
 	changed := false
 	for _, g := range w.gens {
+		w.t.files.resume(g)
 		if g.pos != nil && g.atEnd && g.check() {
 			w.truncated(g)
 			changed = true
@@ -162,6 +163,9 @@ type step struct {
 
 // advance does what there is to do for one generation.
 func (w *worker) advance(ctx context.Context, g *generation) (step, error) {
+	if g.parked.Load() {
+		return step{}, nil
+	}
 	if g.giveUp.Load() || !g.open() {
 		return w.missing(ctx, g)
 	}
@@ -233,6 +237,9 @@ func (w *worker) rest(g *generation) step {
 		return step{more: true}
 	}
 	if !g.over {
+		if g.fragment == 0 && g.skipTo == 0 {
+			w.t.files.rest(g)
+		}
 		if !watched {
 			return step{due: time.Now().Add(unwatchedInterval)}
 		}
