@@ -171,6 +171,7 @@ func (g *generation) check() (truncated bool) {
 	if info.links == 0 {
 		g.lane.mu.Lock()
 		g.deleted = true
+		g.lane.t.someDeleted.Store(true)
 		g.lane.mu.Unlock()
 	}
 	if g.gzip {

@@ -174,7 +174,9 @@ func (l *lane) reconcile(initial bool) {
 		}
 		if !g.present && g.open() {
 			if info, err := g.stat(); err == nil {
-				g.deleted = info.links == 0
+				if g.deleted = info.links == 0; g.deleted {
+					l.t.someDeleted.Store(true)
+				}
 				g.size.Store(info.size)
 			}
 		}
