@@ -175,6 +175,30 @@ func TestLostEvents(t *testing.T) {
 	require.Equal(t, 1.0, r.counter("binnacle_tail_inotify_overflows_total"))
 }
 
+// What happens during a scan is looked at before the scan ends.
+func TestScanGivesWay(t *testing.T) {
+	r := newRig(t, ackNow)
+	r.container("cart", "app") // for the scan to look at
+	r.opts.Push = r.sink.push
+	tailer, err := New(r.opts)
+	require.NoError(t, err)
+	tailer.watcher = newWatcher(tailer)
+	defer tailer.watcher.in.close()
+	pod := filepath.Join(t.TempDir(), "shop_job_uid-job") // where no scan finds it
+	require.NoError(t, os.MkdirAll(filepath.Join(pod, "app"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(pod, "app", "0.log"), []byte(criText(0, "stdout", "F", "x")), 0o644))
+	tailer.watcher.look(watchedPlace{kind: podDir, path: pod})
+	tailer.watcher.scan(true)
+	files := tailer.Files()
+	require.Len(t, files, 1)
+	require.Equal(t, filepath.Join(pod, "app", "0.log"), files[0].Path)
+	for _, l := range tailer.allLanes() {
+		for _, g := range l.snapshot(nil) {
+			g.closeSource()
+		}
+	}
+}
+
 // A compressed file without its end is read as far as it goes, and on when
 // the rest comes.
 func TestUnfinishedGzip(t *testing.T) {

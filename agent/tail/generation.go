@@ -61,9 +61,17 @@ type generation struct {
 	fragment  int64     // bytes of such a line at the file's end
 	lastData  time.Time // when something was read
 	atEnd     bool      // the last read found nothing more
+	intact    int64     // size when the file last had this generation's beginning
 	suspect   bool      // a read found the file overwritten: the next turn handles it
 
-	inflight []*batch // guarded by keeper.mu, oldest first
+	before *generation // whose end this one continues, nil for none
+	heir   *generation // goes on where this one ends, nil for none yet
+	found  time.Time
+
+	inflight []*batch       // guarded by keeper.mu, oldest first
+	debts    [outputs]int64 // where outputs end whose last parts are in a record not acknowledged, else 0; likewise
+	// creditors wait, with records that begin here, for what is in flight; likewise.
+	creditors []*generation
 
 	restingAt *list.Element // in openFiles.resting, guarded by openFiles.mu
 	parkedAs  knownFile     // the file when it was closed; guarded by openFiles.mu until parked is set
@@ -163,16 +171,18 @@ func (g *generation) check() (truncated bool) {
 	if info.links == 0 {
 		g.lane.mu.Lock()
 		g.deleted = true
+		g.lane.t.someDeleted.Store(true)
 		g.lane.mu.Unlock()
 	}
 	if g.gzip {
 		return false
 	}
-	g.size.Store(info.size)
-	if info.size < max(g.offset, g.skipTo) {
+	if info.size < max(g.offset, g.skipTo) || g.overwritten() {
 		return true
 	}
-	return g.overwritten()
+	g.intact = info.size
+	g.size.Store(info.size)
+	return false
 }
 
 // overwritten tells whether the file begins otherwise than it did.
@@ -217,5 +227,5 @@ func (g *generation) idle() bool {
 	k := g.lane.t.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(g.inflight) == 0
+	return len(g.inflight) == 0 && g.debts == [outputs]int64{}
 }

@@ -106,7 +106,10 @@ func (w *worker) lookup(g *generation, first, head []byte) (p *position, known b
 			if w.sameContent(g, owner) {
 				return p, true
 			}
-			continue
+			if owner.holds(p) {
+				continue
+			}
+			// It was emptied while it was compared.
 		}
 		if p.File != g.key && p.matches(head) {
 			return p, p.claimed || p.Done && g.holdsNoMore(p)

@@ -174,7 +174,9 @@ func (l *lane) reconcile(initial bool) {
 		}
 		if !g.present && g.open() {
 			if info, err := g.stat(); err == nil {
-				g.deleted = info.links == 0
+				if g.deleted = info.links == 0; g.deleted {
+					l.t.someDeleted.Store(true)
+				}
 				g.size.Store(info.size)
 			}
 		}
@@ -184,6 +186,7 @@ func (l *lane) reconcile(initial bool) {
 			delete(l.known, k)
 		}
 	}
+	l.dateStale()
 	l.sort()
 	// A container's first file may be about to come, a plain file is found by
 	// its name again.
@@ -197,7 +200,7 @@ func (l *lane) reconcileFile(c candidate, found []candidate, initial bool) {
 				l.t.metrics.rotations.Inc()
 			}
 			g.path, g.name, g.present = c.path, c.name, true
-			if !c.name.gzip {
+			if !c.name.gzip && !g.parked.Load() {
 				g.size.Store(c.info.size)
 			}
 			if g.parked.Load() {
@@ -230,7 +233,7 @@ func (l *lane) open(c candidate, initial bool) {
 	l.seq++
 	g := &generation{
 		lane: l, seq: l.seq, path: c.path, name: c.name, key: c.info.key, present: true,
-		restart: c.name.restart, gzip: c.name.gzip, src: src,
+		restart: c.name.restart, gzip: c.name.gzip, src: src, found: time.Now(),
 	}
 	g.history = initial && l.id.filename != "" && l.t.predates(l.key, c.info.key.Birth)
 	g.size.Store(c.info.size)
@@ -264,6 +267,21 @@ func (l *lane) openSource(c candidate) source {
 		l.t.opts.Logger.Warn("log file cannot be opened", "err", err)
 	}
 	return nil
+}
+
+// dateStale orders generations that were renamed and deleted before anybody
+// saw their new name: they are older than what was found after them. mu is held.
+func (l *lane) dateStale() {
+	for _, g := range l.gens {
+		if g.present || g.name.rotated {
+			continue
+		}
+		for _, o := range l.gens {
+			if o.seq > g.seq && o.present && o.restart == g.restart {
+				g.name.order = min(g.name.order, o.name.order)
+			}
+		}
+	}
 }
 
 // sort brings generations in the order of their age. mu is held.

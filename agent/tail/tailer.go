@@ -37,6 +37,7 @@ type Tailer struct {
 
 	files        *openFiles
 	deletedBytes atomic.Int64
+	someDeleted  atomic.Bool // a generation was found deleted since all were looked at
 
 	mu    sync.Mutex // guards lanes; held before lane.mu and keeper.mu
 	lanes map[string]*lane
