@@ -27,7 +27,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m,
+		// Upstream does not wait for discovery by file to close its inotify, for
+		// which a busy kernel takes its time.
+		goleak.IgnoreAnyFunction("github.com/prometheus/prometheus/discovery/file.(*Discovery).stop"),
+		goleak.IgnoreAnyFunction("github.com/prometheus/prometheus/discovery/file.(*Discovery).stop.func1"),
+	)
 }
 
 // sample is what a sink keeps of one append.

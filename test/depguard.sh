@@ -48,6 +48,7 @@ storage/otlp      no server agent
 storage/otlp      ok storage storage/endpoint
 scrape            no storage/remote
 listen            no storage
+demo              no storage agent
 cmd/binnacle      no test github.com/prometheus/prometheus/tsdb
 cmd/binnacle      ok agent server collector storage/tsdb
 "
@@ -62,8 +63,8 @@ stub() {
   mkdir -p "$dir/$1"
   printf '// Package x is a stub.\npackage x\n' >"$dir/$1/stub.go"
 }
-for package in agent agent/{tail,ship} server server/{api,alert,logql,loki} collector collector/{cgroup,proc,disk} \
-  storage storage/{tsdb,remote,logdb,elastic,endpoint,otlp} scrape listen test cmd/binnacle; do
+for package in agent agent/{tail,ship} server server/{api,alert,guard,logql,loki} collector collector/{cgroup,proc,disk} \
+  storage storage/{tsdb,remote,datadir,logdb,elastic,endpoint,otlp} scrape listen demo test cmd/binnacle; do
   stub "$package"
 done
 for other in github.com/prometheus/prometheus github.com/prometheus/node_exporter github.com/google/cadvisor github.com/elastic/go-elasticsearch; do

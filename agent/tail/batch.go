@@ -2,6 +2,7 @@ package tail
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -29,7 +30,8 @@ type batch struct {
 	pool    *sync.Pool
 	arena   []byte // text that is not in the file as it is
 	records []storage.Record
-	clean   bool // buf is valid UTF-8 without NUL
+	debts   []debt // of records that began in earlier generations
+	clean   bool   // buf is valid UTF-8 without NUL
 	now     int64
 
 	// Guarded by keeper.mu once the batch is in flight.
@@ -61,7 +63,8 @@ func (b *batch) put() {
 	if b.pool == nil {
 		return
 	}
-	b.g, b.done, b.records, b.arena = nil, false, b.records[:0], b.arena[:0]
+	clear(b.debts)
+	b.g, b.done, b.records, b.arena, b.debts = nil, false, b.records[:0], b.arena[:0], b.debts[:0]
 	// Most batches of a size need about this much; one that needed more must
 	// not keep it.
 	if cap(b.records) > 64+len(b.buf)/32 {
@@ -103,12 +106,9 @@ func (g *generation) deliver(ctx context.Context, b *batch) error {
 	k := g.lane.t.keeper
 	after := g.resumePoint()
 	k.mu.Lock()
-	if len(b.records) == 0 {
-		if n := len(g.inflight); n > 0 {
-			g.inflight[n-1].after = after
-		} else {
-			g.settle(after)
-		}
+	if n := len(g.inflight); n > 0 && len(b.records) == 0 {
+		last := g.inflight[n-1]
+		last.after, last.debts = after, append(last.debts, b.debts...)
 		k.mu.Unlock()
 		b.put()
 		return nil
@@ -116,6 +116,10 @@ func (g *generation) deliver(ctx context.Context, b *batch) error {
 	b.g, b.after = g, after
 	g.inflight = append(g.inflight, b)
 	k.mu.Unlock()
+	if len(b.records) == 0 {
+		b.acknowledge()
+		return nil
+	}
 	g.lane.t.metrics.deliveries.Inc()
 	return g.lane.t.opts.Push(ctx, storage.Delivery{
 		Records: b.records, Bytes: b.memory(), Lane: g.lane.number, Done: b.acknowledge,
@@ -129,26 +133,49 @@ func (b *batch) acknowledge() {
 	k := g.lane.t.keeper
 	k.mu.Lock()
 	b.done = true
-	n := 0
-	for n < len(g.inflight) && g.inflight[n].done {
-		n++
-	}
-	free := make([]*batch, n)
-	copy(free, g.inflight)
-	g.inflight = g.inflight[:copy(g.inflight, g.inflight[n:])]
-	if n > 0 {
-		g.settle(free[n-1].after)
-	}
+	free := g.drain(nil)
 	k.mu.Unlock()
 	for _, b := range free {
 		b.put()
 	}
 }
 
-// settle makes r the place to resume from. keeper.mu is held.
-func (g *generation) settle(r resume) {
+// drain settles the batches that are acknowledged without a gap, and adds them
+// to free. keeper.mu is held.
+func (g *generation) drain(free []*batch) []*batch {
+	n := 0
+	for n < len(g.inflight) && g.inflight[n].done && g.canPay(g.inflight[n]) {
+		b := g.inflight[n]
+		g.settle(b.after, b.debts)
+		free = append(free, b)
+		n++
+	}
+	g.inflight = slices.Delete(g.inflight, 0, n)
+	if len(g.inflight) > 0 {
+		return free
+	}
+	creditors := g.creditors
+	g.creditors = nil
+	for _, c := range creditors {
+		free = c.drain(free)
+	}
+	return free
+}
+
+// settle makes r the place to resume from, and moves the positions of others
+// along. keeper.mu is held.
+func (g *generation) settle(r resume, debts []debt) {
 	p := g.pos
+	for o := range r.Outputs {
+		// Whoever paid a debt may have moved it further.
+		if before := p.Resume.Outputs[o]; before.Next > r.Outputs[o].Next {
+			r.Outputs[o] = before
+		}
+	}
 	p.Resume, p.Size = r, g.size.Load()
+	for _, d := range debts {
+		d.pay()
+	}
 	for o := range p.Cuts {
 		for len(p.Cuts[o]) > 0 && p.Cuts[o][0].Offset <= r.Outputs[o].Next {
 			p.Cuts[o] = p.Cuts[o][1:]

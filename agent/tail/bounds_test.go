@@ -18,30 +18,80 @@ import (
 	"github.com/binnacle-obs/binnacle/storage"
 )
 
+// More files than may be open are all read, and followed through writes,
+// rotations and deletions: those that rest make room.
 func TestOpenFilesAreBounded(t *testing.T) {
-	r := newRig(t, ackNow)
-	r.opts.MaxOpenFiles = 3
-	var apps []*app
-	for i := range 10 {
-		pod := fmt.Sprintf("job-%d", i)
-		a := newApp(t, pod, filepath.Join(r.container(pod, "app"), "0.log"))
-		a.write(10)
-		apps = append(apps, a)
-	}
-	r.start()
-	for left := 10; left > 0; {
-		r.wait("some are read", func() bool { return r.sink.distinct() > 10*(10-left) })
-		open := r.tailer.Files()
-		require.LessOrEqual(t, len(open), 3)
-		for _, f := range open {
-			if f.Offset > 0 {
-				require.NoError(t, os.RemoveAll(filepath.Dir(filepath.Dir(f.Path))))
-			}
+	for _, mode := range []ackMode{ackNow, ackLate} {
+		for _, blind := range []bool{false, true} {
+			t.Run(fmt.Sprintf("mode=%d blind=%t", mode, blind), func(t *testing.T) {
+				r := newRig(t, mode)
+				r.opts.MaxOpenFiles, r.noInotify = 3, blind
+				var apps []*app
+				for i := range 10 {
+					pod := fmt.Sprintf("job-%d", i)
+					a := newApp(t, pod, filepath.Join(r.container(pod, "app"), "0.log"))
+					a.write(10 * (i % 9)) // one is empty
+					apps = append(apps, a)
+				}
+				r.start()
+				open := func() bool { return r.tailer.files.count() <= 3 }
+				r.requireLines(apps...)
+				require.True(t, open())
+				for i, a := range apps {
+					a.write(5)
+					if i%2 == 0 {
+						a.rotate(a.path + ".20261127-120000")
+						a.write(5)
+					}
+				}
+				r.requireLines(apps...)
+				r.wait("rotations closed", func() bool { return len(r.tailer.Files()) == 10 })
+				require.True(t, open())
+				for _, a := range apps {
+					require.NoError(t, os.RemoveAll(filepath.Dir(filepath.Dir(a.path))))
+				}
+				r.wait("files closed", func() bool { return len(r.tailer.Files()) == 0 && r.tailer.files.count() == 0 })
+				r.requireLines(apps...)
+				require.Zero(t, r.counter("binnacle_tail_lost_bytes_total"))
+			})
 		}
-		left = 10 - r.sink.distinct()/10
 	}
-	r.requireLines(apps...)
-	require.Positive(t, r.counter("binnacle_tail_open_failures_total"))
+}
+
+// A file that was closed to make room is known again: emptied and written
+// anew, copied, or compressed.
+func TestParkedFileChanges(t *testing.T) {
+	r := newRig(t, ackNow)
+	r.opts.MaxOpenFiles = 1
+	a := newApp(t, "a", filepath.Join(r.container("cart", "app"), "0.log"))
+	other := newApp(t, "other", filepath.Join(r.container("web", "app"), "0.log"))
+	a.write(30)
+	r.start()
+	for i := range 3 {
+		r.requireLines(a, other)
+		other.write(1) // takes the descriptor
+		r.requireLines(a, other)
+		b, err := os.ReadFile(a.path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(fmt.Sprintf("%s.20261127-12000%d", a.path, i), b, 0o644))
+		require.NoError(t, os.Truncate(a.path, 0))
+		a.write(20 * (i + 1)) // shorter, then longer than before
+		r.requireLines(a, other)
+	}
+	other.write(1)
+	r.requireLines(a, other)
+	a.rotate(a.path + ".20261127-120009")
+	compress(t, a.path+".20261127-120009", true)
+	a.write(1)
+	r.requireLines(a, other)
+	require.Zero(t, r.counter("binnacle_tail_lost_bytes_total"))
+}
+
+func TestDescriptorLimit(t *testing.T) {
+	var r unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &r))
+	require.Equal(t, 7, descriptorLimit(7))
+	require.EqualValues(t, min(1<<40, r.Cur/2), descriptorLimit(1<<40))
 }
 
 func TestDeliveriesAreBounded(t *testing.T) {
@@ -123,6 +173,30 @@ func TestLostEvents(t *testing.T) {
 	a.write(10)
 	r.requireLines(a, first)
 	require.Equal(t, 1.0, r.counter("binnacle_tail_inotify_overflows_total"))
+}
+
+// What happens during a scan is looked at before the scan ends.
+func TestScanGivesWay(t *testing.T) {
+	r := newRig(t, ackNow)
+	r.container("cart", "app") // for the scan to look at
+	r.opts.Push = r.sink.push
+	tailer, err := New(r.opts)
+	require.NoError(t, err)
+	tailer.watcher = newWatcher(tailer)
+	defer tailer.watcher.in.close()
+	pod := filepath.Join(t.TempDir(), "shop_job_uid-job") // where no scan finds it
+	require.NoError(t, os.MkdirAll(filepath.Join(pod, "app"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(pod, "app", "0.log"), []byte(criText(0, "stdout", "F", "x")), 0o644))
+	tailer.watcher.look(watchedPlace{kind: podDir, path: pod})
+	tailer.watcher.scan(true)
+	files := tailer.Files()
+	require.Len(t, files, 1)
+	require.Equal(t, filepath.Join(pod, "app", "0.log"), files[0].Path)
+	for _, l := range tailer.allLanes() {
+		for _, g := range l.snapshot(nil) {
+			g.closeSource()
+		}
+	}
 }
 
 // A compressed file without its end is read as far as it goes, and on when

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bytes"
+	"container/list"
 	"errors"
 	"os"
 	"sync"
@@ -60,10 +61,23 @@ type generation struct {
 	fragment  int64     // bytes of such a line at the file's end
 	lastData  time.Time // when something was read
 	atEnd     bool      // the last read found nothing more
+	intact    int64     // size when the file last had this generation's beginning
 	suspect   bool      // a read found the file overwritten: the next turn handles it
 
-	inflight []*batch // guarded by keeper.mu, oldest first
+	before *generation // whose end this one continues, nil for none
+	heir   *generation // goes on where this one ends, nil for none yet
+	found  time.Time
 
+	inflight []*batch       // guarded by keeper.mu, oldest first
+	debts    [outputs]int64 // where outputs end whose last parts are in a record not acknowledged, else 0; likewise
+	// creditors wait, with records that begin here, for what is in flight; likewise.
+	creditors []*generation
+
+	restingAt *list.Element // in openFiles.resting, guarded by openFiles.mu
+	parkedAs  knownFile     // the file when it was closed; guarded by openFiles.mu until parked is set
+
+	parked atomic.Bool  // closed because others waited; the kernel or a scan tells when it is to be opened again
+	grew   atomic.Bool  // written to since it was last armed
 	armed  atomic.Bool  // the kernel will tell when the file is written to
 	giveUp atomic.Bool  // the watcher has closed the source, what was unread is lost
 	size   atomic.Int64 // when last looked at
@@ -109,6 +123,9 @@ func (g *generation) open() bool {
 	return g.src != nil
 }
 
+// holdsFile tells whether g has a file, be it open or not.
+func (g *generation) holdsFile() bool { return g.parked.Load() || g.open() }
+
 // takeSource takes the source away from g.
 func (g *generation) takeSource() source {
 	g.io.Lock()
@@ -128,7 +145,7 @@ func (g *generation) closeSource() {
 	if s := g.takeSource(); s != nil {
 		g.lane.t.watcher.unwatchFile(g)
 		s.file().Close()
-		g.lane.t.openFiles.Add(-1)
+		g.lane.t.files.release()
 	}
 }
 
@@ -154,16 +171,18 @@ func (g *generation) check() (truncated bool) {
 	if info.links == 0 {
 		g.lane.mu.Lock()
 		g.deleted = true
+		g.lane.t.someDeleted.Store(true)
 		g.lane.mu.Unlock()
 	}
 	if g.gzip {
 		return false
 	}
-	g.size.Store(info.size)
-	if info.size < max(g.offset, g.skipTo) {
+	if info.size < max(g.offset, g.skipTo) || g.overwritten() {
 		return true
 	}
-	return g.overwritten()
+	g.intact = info.size
+	g.size.Store(info.size)
+	return false
 }
 
 // overwritten tells whether the file begins otherwise than it did.
@@ -208,5 +227,5 @@ func (g *generation) idle() bool {
 	k := g.lane.t.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(g.inflight) == 0
+	return len(g.inflight) == 0 && g.debts == [outputs]int64{}
 }

@@ -98,11 +98,18 @@ func (w *worker) lookup(g *generation, first, head []byte) (p *position, known b
 		return nil, false // a copy has another name
 	}
 	for _, p := range positions {
-		if owner := g.lane.find(p.File, g); owner != nil && owner.holds(p) {
+		owner := g.lane.find(p.File, g)
+		if owner != nil && owner.parked.Load() {
+			g.lane.wakeUp(owner)
+		}
+		if owner != nil && owner.holds(p) {
 			if w.sameContent(g, owner) {
 				return p, true
 			}
-			continue
+			if owner.holds(p) {
+				continue
+			}
+			// It was emptied while it was compared.
 		}
 		if p.File != g.key && p.matches(head) {
 			return p, p.claimed || p.Done && g.holdsNoMore(p)
@@ -177,7 +184,7 @@ func (w *worker) duplicate(g *generation, p *position) {
 		if owner.pos != p || owner.giveUp.Load() {
 			continue
 		}
-		if owner.open() {
+		if owner.open() || owner.parked.Load() && owner.present {
 			if !slices.Contains(owner.copies, g.key) {
 				owner.copies = append(owner.copies, g.key)
 			}
@@ -185,6 +192,7 @@ func (w *worker) duplicate(g *generation, p *position) {
 		}
 		owner.path, owner.name, owner.key, owner.deleted = g.path, g.name, g.key, g.deleted
 		owner.gzip, owner.atEnd = g.gzip, false
+		owner.parked.Store(false)
 		owner.setSource(g.takeSource())
 		l.t.keeper.change(func() { p.File, p.Path = g.key, g.path })
 		l.sort()

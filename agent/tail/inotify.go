@@ -111,6 +111,7 @@ func (n *inotify) addFile(g *generation, f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", f.Name(), err)
 	}
+	g.grew.Store(false)
 	g.armed.Store(true)
 	g.wd = int32(wd)
 	n.files[g.wd] = g

@@ -10,20 +10,20 @@ import (
 // pending is text that is not a record yet.
 type pending struct {
 	active bool
-	offset int64 // of its first byte in the file
+	origin origin
 	time   int64
 	flags  storage.RecordFlags
 	text   []byte
 }
 
-func (p *pending) begin(offset, at int64, flags storage.RecordFlags, text []byte) {
-	p.active, p.offset, p.time, p.flags = true, offset, at, flags
+func (p *pending) begin(from origin, at int64, flags storage.RecordFlags, text []byte) {
+	p.active, p.origin, p.time, p.flags = true, from, at, flags
 	p.text = append(p.text[:0], text...)
 }
 
 // end forgets the text, and its memory if that was much.
 func (p *pending) end() {
-	p.active = false
+	p.active, p.origin.from = false, nil
 	if cap(p.text) > 64<<10 {
 		p.text = nil
 	}
@@ -44,6 +44,12 @@ type joiner struct {
 	state traceState
 	lines int
 	shed  shed
+	// begun is set once the output has lines, or parts from an earlier generation.
+	begun bool
+	// owes tells that parts were left to the next generation: owed is where
+	// they begin.
+	owes bool
+	owed int64
 }
 
 // resumePoint is where to go on after everything that the worker has put into
@@ -54,10 +60,12 @@ func (g *generation) resumePoint() resume {
 		j := &g.joiners[o]
 		next := g.offset
 		switch {
+		case j.owes:
+			next = j.owed
 		case j.trace.active:
-			next = j.trace.offset
+			next = j.trace.origin.next
 		case j.long.active:
-			next = j.long.offset
+			next = j.long.origin.next
 		}
 		r.Outputs[o] = outputState{Next: max(next, j.skip), Shed: j.shed}
 	}
@@ -73,12 +81,15 @@ func (g *generation) entry(b *batch, offset int64, e *entry, flags storage.Recor
 	if offset < j.skip {
 		return
 	}
+	if !j.begun {
+		g.begin(e.out, offset)
+	}
 	for len(j.cuts) > 0 && offset >= j.cuts[0].Offset {
 		g.flush(b, e.out, j.cuts[0].All)
 		j.cuts = j.cuts[1:]
 	}
 	if !e.partial && !j.long.active {
-		g.line(b, e.out, offset, e.time, e.text, flags)
+		g.line(b, e.out, within(offset), e.time, e.text, flags)
 		return
 	}
 	g.part(b, offset, e, flags)
@@ -88,7 +99,7 @@ func (g *generation) entry(b *batch, offset int64, e *entry, flags storage.Recor
 func (g *generation) part(b *batch, offset int64, e *entry, flags storage.RecordFlags) {
 	j := &g.joiners[e.out]
 	if !j.long.active {
-		j.long.begin(offset, e.time, 0, nil)
+		j.long.begin(within(offset), e.time, 0, nil)
 	}
 	j.long.flags |= flags
 	room := g.lane.t.opts.MaxLineBytes + 1 - len(j.long.text) // one more shows that it is too long
@@ -105,15 +116,15 @@ func (g *generation) part(b *batch, offset int64, e *entry, flags storage.Record
 func (g *generation) endLong(b *batch, o output) {
 	j := &g.joiners[o]
 	j.long.active = false
-	g.line(b, o, j.long.offset, j.long.time, j.long.text, j.long.flags)
+	g.line(b, o, j.long.origin, j.long.time, j.long.text, j.long.flags)
 	j.long.end()
 }
 
 // line takes a whole line.
-func (g *generation) line(b *batch, o output, offset, at int64, text []byte, flags storage.RecordFlags) {
+func (g *generation) line(b *batch, o output, from origin, at int64, text []byte, flags storage.RecordFlags) {
 	j := &g.joiners[o]
 	if g.lane.t.opts.NoJoin {
-		g.emit(b, o, offset, at, text, flags)
+		g.emit(b, o, from, at, text, flags)
 		return
 	}
 	if j.trace.active {
@@ -124,11 +135,11 @@ func (g *generation) line(b *batch, o output, offset, at int64, text []byte, fla
 		g.endTrace(b, o)
 	}
 	if state := traceStart(text); state != noTrace {
-		j.trace.begin(offset, at, flags, text)
+		j.trace.begin(from, at, flags, text)
 		j.state, j.lines = state, 1
 		return
 	}
-	g.emit(b, o, offset, at, text, flags)
+	g.emit(b, o, from, at, text, flags)
 }
 
 // extend adds a line to the stack trace if there is room.
@@ -148,7 +159,7 @@ func (g *generation) extend(j *joiner, text []byte, flags storage.RecordFlags) b
 func (g *generation) endTrace(b *batch, o output) {
 	j := &g.joiners[o]
 	j.trace.active, j.state = false, noTrace
-	g.emit(b, o, j.trace.offset, j.trace.time, j.trace.text, j.trace.flags)
+	g.emit(b, o, j.trace.origin, j.trace.time, j.trace.text, j.trace.flags)
 	j.trace.end()
 }
 
@@ -172,9 +183,12 @@ func (j *joiner) waits(all bool) bool {
 }
 
 // emit makes a record, unless the container is over its rate limit.
-func (g *generation) emit(b *batch, o output, offset, at int64, text []byte, flags storage.RecordFlags) {
+func (g *generation) emit(b *batch, o output, from origin, at int64, text []byte, flags storage.RecordFlags) {
+	for _, earlier := range from.from {
+		b.debts = append(b.debts, debt{earlier, o})
+	}
 	if limit := g.lane.limit; limit != nil && !limit.admit(at, len(text)) {
-		g.shed(b, o, offset, at, len(text))
+		g.shed(b, o, from.next, at, len(text))
 		return
 	}
 	if g.joiners[o].shed.Lines > 0 {
@@ -201,12 +215,16 @@ func (g *generation) emit(b *batch, o output, offset, at int64, text []byte, fla
 	if level == storage.LevelUnknown && flags&storage.FlagJoined != 0 {
 		level = storage.LevelError
 	}
-	g.append(b, o, offset, at, text, flags, level)
+	g.append(b, o, from, at, text, flags, level)
 }
 
-func (g *generation) append(b *batch, o output, offset, at int64, text []byte, flags storage.RecordFlags, level storage.Level) {
+func (g *generation) append(b *batch, o output, from origin, at int64, text []byte, flags storage.RecordFlags, level storage.Level) {
+	source := g.sources[o]
+	if len(from.from) > 0 {
+		source = from.from[0].sources[o]
+	}
 	b.records = append(b.records, storage.Record{
-		Stream: g.streams[o], Time: at, Source: g.sources[o], Offset: offset,
+		Stream: g.streams[o], Time: at, Source: source, Offset: from.offset,
 		Line: text, Size: int32(len(text)), Level: level, Flags: flags,
 	})
 }
@@ -233,7 +251,7 @@ func (g *generation) reportShed(b *batch, o output) {
 	}
 	text := b.keep(fmt.Appendf(nil, "binnacle: %d lines (%d bytes) shed here: the container exceeded its rate limit of %d bytes/s",
 		s.Lines, s.Bytes, g.lane.t.opts.RateLimit))
-	g.append(b, o, s.Offset, s.Time, text, storage.FlagShed, storage.LevelWarn)
+	g.append(b, o, within(s.Offset), s.Time, text, storage.FlagShed, storage.LevelWarn)
 	*s = shed{}
 }
 

@@ -169,9 +169,14 @@ func (l *lane) reconcile(initial bool) {
 		l.reconcileFile(c, found, initial)
 	}
 	for _, g := range l.gens {
+		if !g.present && g.parked.Load() {
+			g.abandon()
+		}
 		if !g.present && g.open() {
 			if info, err := g.stat(); err == nil {
-				g.deleted = info.links == 0
+				if g.deleted = info.links == 0; g.deleted {
+					l.t.someDeleted.Store(true)
+				}
 				g.size.Store(info.size)
 			}
 		}
@@ -181,6 +186,7 @@ func (l *lane) reconcile(initial bool) {
 			delete(l.known, k)
 		}
 	}
+	l.dateStale()
 	l.sort()
 	// A container's first file may be about to come, a plain file is found by
 	// its name again.
@@ -189,13 +195,16 @@ func (l *lane) reconcile(initial bool) {
 
 func (l *lane) reconcileFile(c candidate, found []candidate, initial bool) {
 	for _, g := range l.gens {
-		if g.key == c.info.key && g.open() {
+		if g.key == c.info.key && g.holdsFile() {
 			if g.name.order != c.name.order {
 				l.t.metrics.rotations.Inc()
 			}
 			g.path, g.name, g.present = c.path, c.name, true
-			if !c.name.gzip {
+			if !c.name.gzip && !g.parked.Load() {
 				g.size.Store(c.info.size)
+			}
+			if g.parked.Load() {
+				g.unpark(c)
 			}
 			return
 		}
@@ -213,34 +222,66 @@ func (l *lane) reconcileFile(c candidate, found []candidate, initial bool) {
 
 // open opens a new file. mu is held.
 func (l *lane) open(c candidate, initial bool) {
-	if l.t.openFiles.Load() >= int64(l.t.opts.MaxOpenFiles) {
-		l.t.metrics.openFailures.WithLabelValues("limit").Inc()
+	if !l.reserve() {
 		return
 	}
-	f, err := os.Open(c.path)
-	if err != nil {
-		if !os.IsNotExist(err) {
-			l.t.metrics.openFailures.WithLabelValues("error").Inc()
-			l.t.opts.Logger.Warn("log file cannot be opened", "err", err)
-		}
+	src := l.openSource(c)
+	if src == nil {
 		return
 	}
-	info, err := statFile(f)
-	if err != nil || slices.ContainsFunc(l.gens, func(g *generation) bool { return g.key == info.key && g.open() }) {
-		f.Close() // it was renamed since it was listed
-		return
-	}
-	delete(l.known, info.key)
+	delete(l.known, c.info.key)
 	l.seq++
 	g := &generation{
-		lane: l, seq: l.seq, path: c.path, name: c.name, key: info.key, present: true,
-		restart: c.name.restart, gzip: c.name.gzip,
-		src: newSource(f, c.name.gzip),
+		lane: l, seq: l.seq, path: c.path, name: c.name, key: c.info.key, present: true,
+		restart: c.name.restart, gzip: c.name.gzip, src: src, found: time.Now(),
 	}
-	g.history = initial && l.id.filename != "" && l.t.predates(l.key, info.key.Birth)
-	g.size.Store(info.size)
+	g.history = initial && l.id.filename != "" && l.t.predates(l.key, c.info.key.Birth)
+	g.size.Store(c.info.size)
 	l.gens = append(l.gens, g)
-	l.t.openFiles.Add(1)
+}
+
+// reserve takes a descriptor for a file of the lane.
+func (l *lane) reserve() bool {
+	ok := l.t.files.acquire(l)
+	if !ok {
+		l.t.metrics.openFailures.WithLabelValues("limit").Inc()
+	}
+	return ok
+}
+
+// openSource opens a file for which a descriptor is reserved, unless it was
+// renamed since it was listed. mu is held.
+func (l *lane) openSource(c candidate) source {
+	f, err := os.Open(c.path)
+	if err == nil {
+		var info fileInfo
+		if info, err = statFile(f); err == nil && info.key == c.info.key {
+			return newSource(f, c.name.gzip)
+		}
+		f.Close()
+		l.t.watcher.changed(l)
+	}
+	l.t.files.release()
+	if err != nil && !os.IsNotExist(err) {
+		l.t.metrics.openFailures.WithLabelValues("error").Inc()
+		l.t.opts.Logger.Warn("log file cannot be opened", "err", err)
+	}
+	return nil
+}
+
+// dateStale orders generations that were renamed and deleted before anybody
+// saw their new name: they are older than what was found after them. mu is held.
+func (l *lane) dateStale() {
+	for _, g := range l.gens {
+		if g.present || g.name.rotated {
+			continue
+		}
+		for _, o := range l.gens {
+			if o.seq > g.seq && o.present && o.restart == g.restart {
+				g.name.order = min(g.name.order, o.name.order)
+			}
+		}
+	}
 }
 
 // sort brings generations in the order of their age. mu is held.

@@ -83,7 +83,7 @@ func (m *metrics) gauges(t *Tailer) {
 	gauge := func(name, help string, f func() float64) {
 		m.all = append(m.all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "binnacle_tail_" + name, Help: help}, f))
 	}
-	gauge("open_files", "Log files that are open.", func() float64 { return float64(t.openFiles.Load()) })
+	gauge("open_files", "Log files that are open.", func() float64 { return float64(t.files.count()) })
 	gauge("deleted_bytes", "Size of deleted log files that are held open until they are delivered.",
 		func() float64 { return float64(t.deletedBytes.Load()) })
 	gauge("lag_bytes", "Bytes in open log files that are not acknowledged.", func() float64 {

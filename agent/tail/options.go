@@ -73,7 +73,9 @@ type Options struct {
 	// MaxDeletedBytes bounds the size of deleted files that are held open
 	// because they are not delivered yet. Beyond it the largest is given up.
 	MaxDeletedBytes int64
-	// MaxOpenFiles bounds open log files; more wait until some are done.
+	// MaxOpenFiles bounds open log files, and so does half of RLIMIT_NOFILE.
+	// Files that were read to their end are closed when others wait, and opened
+	// again when they are written to.
 	MaxOpenFiles int
 	// History is how much of a plain file that is there at the very first
 	// start is read, from its end; its rotations are not. Files of containers

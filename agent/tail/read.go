@@ -136,7 +136,8 @@ func (w *worker) requestCut(g *generation, all bool) bool {
 		}
 	}
 	for o := range g.joiners {
-		if all || g.joiners[o].waits(false) {
+		// The parts that it owes are in a record of the next generation.
+		if all && !g.joiners[o].owes || g.joiners[o].waits(false) {
 			g.pos.Cuts[o] = append(g.pos.Cuts[o], c)
 		}
 	}
@@ -203,7 +204,7 @@ func (w *worker) endLongLine(g *generation) {
 	}
 	g.offset, g.skipTo = g.skipTo, 0
 	r := g.resumePoint()
-	w.t.keeper.change(func() { g.settle(r) })
+	w.t.keeper.change(func() { g.settle(r, nil) })
 }
 
 // truncated handles that a file was emptied in place: what it had goes on in
@@ -216,7 +217,7 @@ func (w *worker) truncated(g *generation) {
 	l.seq++
 	n := &generation{
 		lane: l, seq: l.seq, restart: g.restart, path: g.path, name: g.name, key: g.key, deleted: g.deleted, present: true,
-		src: g.takeSource(), epoch: time.Now().UnixNano(),
+		src: g.takeSource(), epoch: time.Now().UnixNano(), found: time.Now(),
 	}
 	for _, key := range g.copies {
 		delete(l.known, key)
@@ -228,6 +229,7 @@ func (w *worker) truncated(g *generation) {
 	if info, err := n.stat(); err == nil {
 		n.size.Store(info.size)
 	}
+	g.size.Store(max(g.intact, g.offset, g.skipTo)) // not that of what overwrote it
 	g.lastData = time.Now()
 	w.t.watcher.changed(l)
 }
@@ -245,7 +247,7 @@ func (w *worker) missing(ctx context.Context, g *generation) (step, error) {
 		return step{due: g.lastData.Add(w.t.patience)}, nil
 	}
 	g.fragment = 0
-	if g.unfinished(true) && w.requestCut(g, true) {
+	if g.unfinished(true) && (g.bequeaths() || w.requestCut(g, true)) {
 		return step{}, nil
 	}
 	if !g.idle() {

@@ -231,7 +231,7 @@ func (l *lane) waitsFor(key fileKey) bool {
 // boundDeleted gives up the largest deleted files while they hold more than
 // they may.
 func (t *Tailer) boundDeleted() {
-	for {
+	for t.someDeleted.Swap(false) {
 		var held int64
 		var largest *generation
 		for _, l := range t.allLanes() {
@@ -240,6 +240,7 @@ func (t *Tailer) boundDeleted() {
 				if !g.deleted || g.giveUp.Load() || !g.open() {
 					continue
 				}
+				t.someDeleted.Store(true)
 				held += g.size.Load()
 				if largest == nil || g.size.Load() > largest.size.Load() {
 					largest = g

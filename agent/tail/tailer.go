@@ -35,8 +35,9 @@ type Tailer struct {
 	patience, gzipPatience time.Duration
 	newInotify             func() (*inotify, error)
 
-	openFiles    atomic.Int64
+	files        *openFiles
 	deletedBytes atomic.Int64
+	someDeleted  atomic.Bool // a generation was found deleted since all were looked at
 
 	mu    sync.Mutex // guards lanes; held before lane.mu and keeper.mu
 	lanes map[string]*lane
@@ -49,7 +50,7 @@ func New(o Options) (*Tailer, error) {
 		return nil, err
 	}
 	t := &Tailer{
-		opts: o, lanes: make(map[string]*lane),
+		opts: o, lanes: make(map[string]*lane), files: newOpenFiles(o.MaxOpenFiles),
 		patience: 5 * time.Second, gzipPatience: time.Minute, newInotify: newInotify,
 	}
 	t.metrics = newMetrics(t)

@@ -134,7 +134,12 @@ func (w *watcher) event(e inotifyEvent) {
 		return
 	}
 	if g := w.in.written(e.wd); g != nil {
+		g.grew.Store(e.mask&unix.IN_MODIFY != 0)
 		g.armed.Store(false)
+		if g.parked.Load() {
+			w.changed(g.lane)
+			return
+		}
 		g.lane.worker.wake(g.lane)
 		return
 	}
@@ -164,7 +169,7 @@ func (w *watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-w.signal:
-			if w.pending() {
+			if w.pending(false) {
 				w.scan(false)
 			}
 		case <-timer.C:
@@ -183,35 +188,48 @@ func (w *watcher) interval() time.Duration {
 	return w.t.opts.Rescan
 }
 
+// interleave looks at what happened while a scan goes on: a pod that comes and
+// goes must not wait for ten thousand others.
+func (w *watcher) interleave(initial bool) {
+	select {
+	case <-w.signal:
+	default:
+		return
+	}
+	if w.pending(initial) {
+		w.mu.Lock()
+		w.all = true
+		w.mu.Unlock()
+		w.wake()
+	}
+}
+
 // pending looks at the places where something happened. True means that
 // everything has to be looked at.
-func (w *watcher) pending() bool {
+func (w *watcher) pending(initial bool) bool {
 	w.mu.Lock()
 	paths, all := w.paths, w.all
 	w.paths, w.all = make(map[watchedPlace]struct{}), false
 	w.mu.Unlock()
-	if all {
-		return true
-	}
 	globs := false
 	for p := range paths {
 		switch p.kind {
 		case rootDir:
-			w.scanEntry(p.path, false)
+			w.scanEntry(p.path, initial)
 		case podDir:
-			w.scanPod(p.path, false)
+			w.scanPod(p.path, initial)
 		case laneDir:
-			p.lane.reconcile(false)
+			p.lane.reconcile(initial)
 			p.lane.worker.wake(p.lane)
 		case globDir:
 			globs = true
 		}
 	}
 	if globs {
-		w.scanGlobs(false)
+		w.scanGlobs(initial)
 	}
 	w.t.boundDeleted()
-	return false
+	return all
 }
 
 // scan looks at everything. initial tells that it is the first time since the start.
@@ -224,6 +242,7 @@ func (w *watcher) scan(initial bool) {
 		}
 		for _, e := range entries {
 			w.scanEntry(filepath.Join(root, e.Name()), initial)
+			w.interleave(initial)
 		}
 	}
 	w.scanGlobs(initial)
@@ -231,6 +250,7 @@ func (w *watcher) scan(initial bool) {
 		l.reconcile(initial)
 		w.t.forget(l)
 		l.worker.wake(l)
+		w.interleave(initial)
 	}
 	w.t.forgetPositions()
 	w.t.boundDeleted()

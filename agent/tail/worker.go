@@ -112,6 +112,10 @@ func (w *worker) turn(ctx context.Context, l *lane) error {
 	w.look(l)
 	var due time.Time
 	for _, g := range w.gens {
+		if wait, ok := g.awaits(); ok {
+			due = earlier(due, time.Now().Add(wait))
+			break
+		}
 		s, err := w.advance(ctx, g)
 		if err != nil {
 			return err
@@ -120,9 +124,7 @@ func (w *worker) turn(ctx context.Context, l *lane) error {
 			w.wake(l)
 			return nil
 		}
-		if !s.due.IsZero() && (due.IsZero() || s.due.Before(due)) {
-			due = s.due
-		}
+		due = earlier(due, s.due)
 	}
 	if !due.IsZero() {
 		w.wakeAt(l, due)
@@ -135,6 +137,7 @@ func (w *worker) look(l *lane) {
 	w.gens = l.snapshot(w.gens)
 	changed := false
 	for _, g := range w.gens {
+		w.t.files.resume(g)
 		if g.pos != nil && g.atEnd && g.check() {
 			w.truncated(g)
 			changed = true
@@ -148,10 +151,22 @@ func (w *worker) look(l *lane) {
 	for i, g := range w.gens {
 		g.over = g.deleted || i < len(w.gens)-1
 		g.rotated, g.file = g.name.rotated, g.path
+		g.before, g.heir = nil, nil
+		if i > 0 && g.continues(w.gens[i-1]) {
+			g.before, w.gens[i-1].heir = w.gens[i-1], g
+		}
 		if g.lastData.IsZero() {
 			g.lastData = time.Now()
 		}
 	}
+}
+
+// earlier returns the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // step tells how it goes on with a generation.
@@ -162,6 +177,9 @@ type step struct {
 
 // advance does what there is to do for one generation.
 func (w *worker) advance(ctx context.Context, g *generation) (step, error) {
+	if g.parked.Load() {
+		return step{}, nil
+	}
 	if g.giveUp.Load() || !g.open() {
 		return w.missing(ctx, g)
 	}
@@ -193,6 +211,7 @@ func (w *worker) advance(ctx context.Context, g *generation) (step, error) {
 	if !g.labelled && time.Now().After(g.labelAt) {
 		w.label(g)
 	}
+	g.settleDebts()
 	read, err := w.read(ctx, g)
 	g.publish()
 	w.learnPrefix(g)
@@ -233,6 +252,9 @@ func (w *worker) rest(g *generation) step {
 		return step{more: true}
 	}
 	if !g.over {
+		if g.fragment == 0 && g.skipTo == 0 {
+			w.t.files.rest(g)
+		}
 		if !watched {
 			return step{due: time.Now().Add(unwatchedInterval)}
 		}
@@ -245,6 +267,9 @@ func (w *worker) rest(g *generation) step {
 		return step{due: g.lastData.Add(wait)}
 	}
 	if g.pos != nil && (g.fragment > 0 || g.unfinished(true)) {
+		if g.bequeaths() {
+			return step{}
+		}
 		if !w.requestCut(g, true) {
 			return step{due: time.Now().Add(retryInterval)}
 		}

@@ -55,7 +55,7 @@ type elasticSettings struct {
 
 // reading defines the flags of the agent half.
 func (s *logModeSettings) reading(flags *pflag.FlagSet, m mode) {
-	s.joinTraces, s.redact, s.budget = true, true, 32<<20
+	s.joinTraces, s.redact, s.budget = true, true, 16<<20
 	b := flagBlock{flags, "Logs"}
 	b.add(listValue(&s.files, kindGlob), "logs", "log files to read, or a folder laid out like /var/log/pods; repeatable (default the pods' logs, where there are none the machine's own in /var/log)")
 	b.add(textValue(&s.cluster, kindText), "cluster-name", "name of this cluster in all logs")

@@ -20,9 +20,10 @@ const (
 	// queries: most of it is copied as it is.
 	mergeBytesPerSecond = 64 * mib
 	mergeBurst          = 4 * mib
-	// smallBlockDivisor: blocks below a quarter of a full one are packed anew,
-	// together with their neighbours.
-	smallBlockDivisor = 4
+	// smallBlockDivisor: blocks below an eighth of a full one are packed anew,
+	// together with their neighbours. Above that they compress nearly as well as
+	// full ones, and copying them costs next to nothing.
+	smallBlockDivisor = 8
 )
 
 // merge writes the records of segments that are to be kept to a new segment,
@@ -126,11 +127,13 @@ func (m *merger) copyAll() error {
 func (m *merger) mergeMarks() error {
 	newest := make(map[storage.SourceID]sourceMark)
 	for _, g := range m.inputs {
-		foot, err := g.readFooter(m.db.codec)
+		// Open segments do without their marks; they are read again.
+		again, _, err := openSegment(m.db.options.Dir, g.seq, m.db.codec)
 		if err != nil {
-			return fmt.Errorf("logdb: read marks of %s: %w", g.path, err)
+			return err
 		}
-		for _, s := range foot.sources {
+		again.f.Close()
+		for _, s := range again.sources {
 			if old, ok := newest[s.source]; ok {
 				s.offset, s.time = max(s.offset, old.offset), max(s.time, old.time)
 			}

@@ -93,6 +93,10 @@ func (n *nullReceiver) elastic(w http.ResponseWriter, r *http.Request) {
 		n.bulk(w, r)
 	case r.URL.Path == "/":
 		_, _ = io.WriteString(w, `{"name":"null","cluster_name":"null","version":{"number":"8.19.0","build_flavor":"default"},"tagline":"You Know, for Search"}`)
+	case r.URL.Path == "/_tasks":
+		_, _ = io.WriteString(w, `{"nodes":{}}`)
+	case strings.HasSuffix(r.URL.Path, "/_search"):
+		_, _ = io.WriteString(w, `{"took":1,"timed_out":false,"_shards":{"total":1,"successful":1,"failed":0},"hits":{"hits":[]}}`)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{}`)

@@ -100,6 +100,11 @@ func (s *Server) templateChanged(t *testing.T) {
 	require.NoError(t, json.Unmarshal(s.Call(t, http.MethodGet, template, ""), &stored))
 	body := stored.IndexTemplates[0].IndexTemplate
 	body["_meta"] = json.RawMessage(`{"binnacle":{"schema":1,"server":"1.0.0","options":"x","capabilities":{"data_streams":true,"flat":"","lifecycle":"binnacle"}}}`)
+	for name := range body { // of the server's own making
+		if strings.HasPrefix(name, "created_date") || strings.HasPrefix(name, "modified_date") {
+			delete(body, name)
+		}
+	}
 	text, err := json.Marshal(body)
 	require.NoError(t, err)
 	s.Call(t, http.MethodPut, template, string(text))

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/binnacle-obs/binnacle/server/logql/logqltest"
 	"github.com/binnacle-obs/binnacle/storage"
 	"github.com/binnacle-obs/binnacle/storage/elastic"
 	"github.com/binnacle-obs/binnacle/storage/storagetest"
@@ -39,6 +40,7 @@ func TestServers(t *testing.T) {
 			t.Run("functions", func(t *testing.T) {
 				s := start(t, engine, version)
 				t.Run("conformance", s.conformance)
+				t.Run("LogQL", s.logQL)
 				t.Run("items rejected", s.itemsRejected)
 				t.Run("cut and rolled over", s.cutAndRolledOver)
 				t.Run("agent killed", s.agentKilled)
@@ -85,4 +87,9 @@ func open(t testing.TB, o elastic.Options) *elastic.Store {
 
 func (s *Server) conformance(t *testing.T) {
 	storagetest.LogStore(t, func(t *testing.T) storage.LogStore { return open(t, s.options()) })
+}
+
+// logQL has the same answers as over the embedded store.
+func (s *Server) logQL(t *testing.T) {
+	logqltest.Run(t, func(t *testing.T) storage.LogStore { return open(t, s.options()) })
 }
