@@ -118,7 +118,7 @@ func ledgerCopyTruncate(t *testing.T) {
 // first pod makes the folder of all pods.
 func ledgerDeleted(t *testing.T) {
 	f := newFleet(t, 0)
-	p := newPipeline(t, f.root)
+	p := newPipeline(t, f.root+"/")
 	p.startServer(t)
 	p.startAgent(t)
 	for i := range 30 {
