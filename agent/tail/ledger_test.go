@@ -104,3 +104,24 @@ func TestFolderDeletedAfterLastWrite(t *testing.T) {
 	r.wait("positions dropped", func() bool { return len(r.tailer.keeper.unclaimed()) == 0 })
 	require.Zero(t, r.counter("binnacle_tail_lost_bytes_total"))
 }
+
+// TestFolderThatComesLater starts without the folder of all pods, and without
+// that of a glob. Neither waits for the rescan.
+func TestFolderThatComesLater(t *testing.T) {
+	r := newRig(t, ackLate)
+	later, plain := r.dir+"-later", filepath.Join(filepath.Dir(r.dir), "plain")
+	r.opts.PodLogs = []string{later, r.dir}
+	r.opts.Globs, r.opts.Rescan = []string{filepath.Join(plain, "*.log")}, time.Hour
+	old := newApp(t, "old", filepath.Join(r.container("old", "app"), "0.log"))
+	old.write(1)
+	r.start()
+	r.waitRecords(1) // the folders have been looked for
+	r.dir = later
+	a := newApp(t, "first", filepath.Join(r.container("first", "app"), "0.log"))
+	a.write(100)
+	require.NoError(t, os.Mkdir(plain, 0o755))
+	b := newApp(t, "plain", filepath.Join(plain, "b.log"))
+	b.line = func(_ int, text string) string { return text + "\n" }
+	b.write(100)
+	r.requireLines(old, a, b)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,9 @@ type watcher struct {
 	in *inotify
 	// signal has room for one: there is something in what follows.
 	signal chan struct{}
+	// absent are patterns of the folders that were not there when everything
+	// was looked at. It belongs to run.
+	absent []string
 
 	mu       sync.Mutex // guards what follows
 	paths    map[watchedPlace]struct{}
@@ -28,6 +32,9 @@ type watcher struct {
 
 const (
 	degradedRescan = time.Second
+	// absentInterval is how often it is looked whether a folder has come that
+	// the kernel could not watch: a node's first pod makes that of all pods.
+	absentInterval = 100 * time.Millisecond
 	// maxPaths bounds what waits to be looked at; beyond it everything is.
 	maxPaths = 4096
 )
@@ -165,6 +172,10 @@ func (w *watcher) run(ctx context.Context) {
 	timer := time.NewTimer(w.interval())
 	defer timer.Stop()
 	for {
+		var absent <-chan time.Time
+		if len(w.absent) > 0 {
+			absent = time.After(absentInterval)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -172,11 +183,21 @@ func (w *watcher) run(ctx context.Context) {
 			if w.pending(false) {
 				w.scan(false)
 			}
+		case <-absent:
+			if slices.ContainsFunc(w.absent, exists) {
+				w.scan(false)
+			}
 		case <-timer.C:
 			w.scan(false)
 			timer.Reset(w.interval())
 		}
 	}
+}
+
+// exists tells whether a pattern matches anything.
+func exists(pattern string) bool {
+	paths, err := filepath.Glob(pattern)
+	return err == nil && len(paths) > 0
 }
 
 func (w *watcher) interval() time.Duration {
@@ -234,15 +255,23 @@ func (w *watcher) pending(initial bool) bool {
 
 // scan looks at everything. initial tells that it is the first time since the start.
 func (w *watcher) scan(initial bool) {
+	w.absent = w.absent[:0]
 	for _, root := range w.t.opts.PodLogs {
 		w.watchDir(root, watchedPlace{kind: rootDir})
 		entries, err := os.ReadDir(root)
-		if err != nil && !os.IsNotExist(err) {
+		if os.IsNotExist(err) {
+			w.absent = append(w.absent, escapeGlob(root))
+		} else if err != nil {
 			w.t.opts.Logger.Warn("folder of logs cannot be read", "err", err)
 		}
 		for _, e := range entries {
 			w.scanEntry(filepath.Join(root, e.Name()), initial)
 			w.interleave(initial)
+		}
+	}
+	for _, pattern := range w.t.opts.Globs {
+		if dir := filepath.Dir(pattern); !exists(dir) {
+			w.absent = append(w.absent, dir)
 		}
 	}
 	w.scanGlobs(initial)

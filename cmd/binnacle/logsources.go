@@ -24,7 +24,7 @@ const dockerLogs = "var/lib/docker/containers"
 func (s *modeSettings) sources(fallback bool) logSources {
 	var from logSources
 	for _, name := range s.logs.files {
-		if isDir(name) {
+		if isDir(name) || strings.HasSuffix(name, "/") { // one that may come later cannot be asked
 			from.roots = append(from.roots, absolute(name))
 			continue
 		}

@@ -57,7 +57,7 @@ type elasticSettings struct {
 func (s *logModeSettings) reading(flags *pflag.FlagSet, m mode) {
 	s.joinTraces, s.redact, s.budget = true, true, 16<<20
 	b := flagBlock{flags, "Logs"}
-	b.add(listValue(&s.files, kindGlob), "logs", "log files to read, or a folder laid out like /var/log/pods; repeatable (default the pods' logs, where there are none the machine's own in /var/log)")
+	b.add(listValue(&s.files, kindGlob), "logs", "log files to read, or a folder laid out like /var/log/pods, with / at its end if it may come later; repeatable (default the pods' logs, where there are none the machine's own in /var/log)")
 	b.add(textValue(&s.cluster, kindText), "cluster-name", "name of this cluster in all logs")
 	b.add(boolValue(&s.joinTraces), "logs-join-traces", "make one record of the lines of a stack trace")
 	b.add(bytesValue(&s.rateLimit), "logs-rate-limit", "most bytes a second to read of one container; the rest is shed, counted and said in its place (default no limit)")

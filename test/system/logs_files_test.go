@@ -114,10 +114,11 @@ func ledgerCopyTruncate(t *testing.T) {
 	f.check(t, p.server)
 }
 
-// ledgerDeleted deletes the folders of pods 100 ms after their last line.
+// ledgerDeleted deletes the folders of pods 100 ms after their last line. The
+// first pod makes the folder of all pods.
 func ledgerDeleted(t *testing.T) {
-	f := newFleet(t, 2)
-	p := newPipeline(t, f.root)
+	f := newFleet(t, 0)
+	p := newPipeline(t, f.root+"/")
 	p.startServer(t)
 	p.startAgent(t)
 	for i := range 30 {
