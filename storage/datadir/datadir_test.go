@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/binnacle-obs/binnacle/storage"
 )
@@ -54,4 +55,19 @@ func TestLock(t *testing.T) {
 	require.NoError(t, os.RemoveAll(dir))
 	_, err = Lock(dir)
 	require.ErrorContains(t, err, "open lock file")
+}
+
+// TestLockIsGivenBack: a process that is being started has copies of all
+// descriptors for a moment.
+func TestLockIsGivenBack(t *testing.T) {
+	dir := t.TempDir()
+	held, err := Lock(dir)
+	require.NoError(t, err)
+	inherited, err := unix.Dup(int(held.file.Fd()))
+	require.NoError(t, err)
+	defer unix.Close(inherited)
+	require.NoError(t, held.Close())
+	again, err := Lock(dir)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
 }

@@ -16,9 +16,19 @@ import (
 // out of each other's folders.
 const lockName = "lock"
 
-// Lock takes the folder for this process until the file is closed. The
-// lock is the kernel's and ends with the process, however that ends.
-func Lock(dir string) (*os.File, error) {
+// Held is a folder that this process has taken.
+type Held struct{ file *os.File }
+
+// Close gives the folder back. It unlocks before it closes: a child process
+// that is being started at this moment has a copy of the descriptor, which
+// would keep the lock a little longer.
+func (h *Held) Close() error {
+	return errors.Join(unix.Flock(int(h.file.Fd()), unix.LOCK_UN), h.file.Close())
+}
+
+// Lock takes the folder for this process until Close. The lock is the
+// kernel's and ends with the process, however that ends.
+func Lock(dir string) (*Held, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
@@ -37,7 +47,7 @@ func Lock(dir string) (*os.File, error) {
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteString(strconv.Itoa(os.Getpid()))
 	}
-	return f, nil
+	return &Held{f}, nil
 }
 
 func lockOwner(f *os.File) string {

@@ -30,7 +30,7 @@ type DB struct {
 	tails   tails
 	skips   skipCache
 	// lock is the locked file of the data folder.
-	lock        *os.File
+	lock        *datadir.Held
 	unregisters []func()
 	// lastSeq is the highest sequence number in use.
 	lastSeq atomic.Uint64

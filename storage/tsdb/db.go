@@ -45,7 +45,7 @@ type DB struct {
 
 	// lifecycle is held by Start and Close, and guards what follows.
 	lifecycle sync.Mutex
-	lock      *os.File
+	lock      *datadir.Held
 	closed    bool
 	// closeErr is what the first Close returned.
 	closeErr error
