@@ -159,10 +159,10 @@ func FuzzLineMatcher(f *testing.F) {
 		p := LinePattern{Text: pattern, Regexp: isRegexp}
 		m, err := NewLineMatcher(false, p)
 		if err != nil {
-			t.Skip(err)
+			return // no regular expression
 		}
 		if len(pattern) > 200 {
-			t.Skip("the reference takes too long")
+			return // the reference takes too long
 		}
 		requireAlike(t, m, p, []byte(line))
 	})

@@ -184,7 +184,7 @@ func FuzzGlobs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern, line string, isRegexp bool) {
 		line = strings.ToValidUTF8(line, "\uFFFD")
 		if len(pattern) > 200 || len(line) > 200 {
-			t.Skip()
+			return // the reference takes too long
 		}
 		checkGlobs(t, storage.LinePattern{Text: pattern, Regexp: isRegexp}, line)
 	})

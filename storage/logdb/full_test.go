@@ -11,37 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/binnacle-obs/binnacle/storage"
+	"github.com/binnacle-obs/binnacle/storage/storagetest"
 )
-
-// smallDisk mounts a file system of the given size for the test.
-func smallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("cannot mount: %v", err)
-	}
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	return dir
-}
-
-// fill leaves that many bytes free and returns what undoes it.
-func fill(t *testing.T, disk string, leave int64) (free func()) {
-	t.Helper()
-	var fs unix.Statfs_t
-	require.NoError(t, unix.Statfs(disk, &fs))
-	path := filepath.Join(disk, "filler")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	defer f.Close()
-	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, int64(fs.Bavail)*fs.Bsize-leave))
-	return func() { require.NoError(t, os.Remove(path)) }
-}
 
 // noise makes lines incompressible.
 func noise(records []storage.Record) []storage.Record {
@@ -59,13 +32,13 @@ func noise(records []storage.Record) []storage.Record {
 // do, and goes on by itself.
 func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 64*mib)
+	disk := storagetest.SmallDisk(t, 64*mib)
 	dir := filepath.Join(disk, "data")
 	var logs logBuffer
 	db := open(t, Options{Dir: dir, MinFreeBytes: 8 * mib, Logger: logs.logger()})
 	all := lines(1, 0, 1000, hourAgo())
 	write(t, db, all[:500])
-	free := fill(t, disk, 4*mib)
+	free := storagetest.FillDisk(t, disk, 4*mib)
 	eventually(t, "full", func() bool { return db.State().Full })
 	err := db.Write(t.Context(), all[500:])
 	require.ErrorIs(t, err, storage.ErrFull)
@@ -86,7 +59,7 @@ func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
 // on without a restart.
 func TestFullInTheMiddle(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 64*mib)
+	disk := storagetest.SmallDisk(t, 64*mib)
 	dir := filepath.Join(disk, "data")
 	o := Options{Dir: dir, MinFreeBytes: 1, HeadBytes: 2 * mib}
 	db := open(t, o)
@@ -95,7 +68,7 @@ func TestFullInTheMiddle(t *testing.T) {
 	all := noise(lines(1, 0, 40*batch, hourAgo()))
 	write(t, db, all[:batch])
 	acked += batch
-	free := fill(t, disk, mib)
+	free := storagetest.FillDisk(t, disk, mib)
 	var err error
 	for err == nil {
 		if err = db.Write(t.Context(), all[acked:acked+batch]); err == nil {
@@ -121,12 +94,12 @@ func TestFullInTheMiddle(t *testing.T) {
 // takes records as long as it has room, and then says that the disk is full.
 func TestFullCut(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 32*mib)
+	disk := storagetest.SmallDisk(t, 32*mib)
 	dir := filepath.Join(disk, "data")
 	db := open(t, Options{Dir: dir, MinFreeBytes: 1, HeadBytes: 16 * mib})
 	all := noise(lines(1, 0, 10_000, hourAgo()))
 	write(t, db, all)
-	free := fill(t, disk, 64*kib)
+	free := storagetest.FillDisk(t, disk, 64*kib)
 	db.writeMu.Lock()
 	require.NoError(t, db.rotate())
 	db.writeMu.Unlock()

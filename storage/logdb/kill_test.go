@@ -82,9 +82,6 @@ func childNext(db *DB, pod int) int {
 // was killed at random moments of writing, cutting and merging.
 func TestKill9(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
 	dir, start := t.TempDir(), fmt.Sprint(hourAgo().Add(-24*time.Hour).UnixNano())
 	acked := make([]int, childPods)
 	for i := range acked {

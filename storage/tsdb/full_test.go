@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -24,38 +23,10 @@ import (
 	upstream "github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/binnacle-obs/binnacle/storage"
 	"github.com/binnacle-obs/binnacle/storage/storagetest"
 )
-
-// smallDisk mounts a file system of the given size for the test.
-func smallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("cannot mount: %v", err)
-	}
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	return dir
-}
-
-// fill leaves that many bytes free and returns what undoes it.
-func fill(t *testing.T, disk string, leave int64) (free func()) {
-	t.Helper()
-	var fs unix.Statfs_t
-	require.NoError(t, unix.Statfs(disk, &fs))
-	path := filepath.Join(disk, "filler")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	defer f.Close()
-	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, int64(fs.Bavail)*fs.Bsize-leave))
-	return func() { require.NoError(t, os.Remove(path)) }
-}
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -80,7 +51,7 @@ func appendSome(t *testing.T, db *DB, series []*storage.Series, ts *int64, n int
 // do, and goes on by itself.
 func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 64<<20)
+	disk := storagetest.SmallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	reg := prometheus.NewRegistry()
 	var logs logBuffer
@@ -89,7 +60,7 @@ func TestFullStopsBeforeTheKernelDoes(t *testing.T) {
 	series, want, ts := newSeries("full", 100), map[string][]storagetest.Point{}, minuteAgo()
 	appendSome(t, db, series, &ts, 10, want)
 
-	free := fill(t, disk, 4<<20)
+	free := storagetest.FillDisk(t, disk, 4<<20)
 	eventually(t, "full", func() bool { return db.State().Full })
 	err := db.Append(t.Context(), samples(series, ts+100))
 	require.ErrorIs(t, err, storage.ErrFull)
@@ -151,7 +122,7 @@ func noisySeries(n int) []*storage.Series {
 // lost, neither now nor after a restart, and ingest goes on without one.
 func TestFullInTheMiddleOfAWrite(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 64<<20)
+	disk := storagetest.SmallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	var logs logBuffer
 	db, err := Open(t.Context(), Options{Dir: dir, MinFreeBytes: 1, Logger: logs.logger()})
@@ -159,7 +130,7 @@ func TestFullInTheMiddleOfAWrite(t *testing.T) {
 	series, want, ts := newSeries("full", 200), map[string][]storagetest.Point{}, minuteAgo()
 	appendSome(t, db, series, &ts, 10, want)
 
-	free := fill(t, disk, 200_000)
+	free := storagetest.FillDisk(t, disk, 200_000)
 	var unlogged []*storage.Series
 	for err == nil {
 		unlogged = noisySeries(2000)
@@ -197,13 +168,13 @@ func TestFullInTheMiddleOfAWrite(t *testing.T) {
 // reserve gives them room when others have taken all the rest.
 func TestFullHeadChunks(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 64<<20)
+	disk := storagetest.SmallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	db := open(t, Options{Dir: dir, MinFreeBytes: 8 << 20})
 	series, want := newSeries("full", 1000), map[string][]storagetest.Point{}
 	ts := time.Now().Add(-time.Hour).UnixMilli()
 	appendSome(t, db, series, &ts, 300, want)
-	free := fill(t, disk, 0)
+	free := storagetest.FillDisk(t, disk, 0)
 	defer free()
 	eventually(t, "full", func() bool { return db.State().Full })
 	require.NoFileExists(t, filepath.Join(dir, reserveName))
@@ -272,14 +243,14 @@ func TestBackoff(t *testing.T) {
 // TestStartOnAFullDisk opens for reading, or says that the disk is full.
 func TestStartOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, 64<<20)
+	disk := storagetest.SmallDisk(t, 64<<20)
 	dir := filepath.Join(disk, "data")
 	db, err := Open(t.Context(), Options{Dir: dir})
 	require.NoError(t, err)
 	series, want, ts := newSeries("full", 100), map[string][]storagetest.Point{}, minuteAgo()
 	appendSome(t, db, series, &ts, 10, want)
 	require.NoError(t, db.Close())
-	free := fill(t, disk, 0)
+	free := storagetest.FillDisk(t, disk, 0)
 	db, err = Open(t.Context(), Options{Dir: dir})
 	if err != nil {
 		require.ErrorIs(t, err, storage.ErrFull)
