@@ -9,6 +9,12 @@ COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 # do not need them.
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
+# One set of flags for the program and its tests: the dependencies, which are
+# most of the code, are then compiled once for both, and for the linter. Only
+# the race detector needs cgo.
+export CGO_ENABLED ?= 0
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
+
 # Tools and virtual machine kernels are kept here, by version, outside the
 # checkout: a second checkout or a cleaned one finds them again.
 export BINNACLE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/binnacle
@@ -31,7 +37,7 @@ run: build ## build and start agent and server in one process on 127.0.0.1:7070,
 	build/binnacle run $(if $(wildcard /var/log/pods/*),,--demo)
 
 build: ## build build/binnacle, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o build/binnacle ./cmd/binnacle
+	$(GO) build -ldflags '$(LDFLAGS)' -o build/binnacle ./cmd/binnacle
 
 test: ## vet and unit tests of all packages
 	$(GO) vet ./...
@@ -45,7 +51,7 @@ test-elastic: ## storage/elastic against real servers of all versions: Elasticse
 		GO='$(GO)' bash test/system.sh elastic
 
 race: ## unit tests under the race detector
-	$(GO) test -race $(RACE_PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race $(RACE_PACKAGES)
 
 lint: $(LINT) ## run the linters of .golangci.yml
 	$(LINT) config verify
@@ -63,7 +69,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 	GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash test/fuzz.sh
 
 bench: build ## measure the budgets, print a table, write build/bench.json
-	CGO_ENABLED=0 $(GO) build -o build/worker ./test/functional/worker
+	$(GO) build -o build/worker ./test/functional/worker
 	$(GO) build -o build/bench ./test/bench
 	build/bench -out build/bench.json
 
